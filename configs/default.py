@@ -1,0 +1,105 @@
+"""Every field, with its meaning and its default. Data sets' configs start from here.
+
+Variants set the choices where the paper is wrong or silent:
+  printed   the paper to the letter, its broken parts included (eq. (3), sums instead of means);
+  intended  what the paper means (the default);
+  modern    the best recipe we know for the data set;
+  smoke     seconds long, to see that everything runs.
+
+Any duration is given in `_steps` or in `_epochs`; the one that is 0 is not used.
+"""
+
+from ml_collections import ConfigDict
+
+
+def get_config(variant: str = "intended") -> ConfigDict:
+    """Return the config of a variant."""
+    config = ConfigDict()
+    config.variant = variant
+    config.seed = 0  # of parameters, shuffling and augmentation
+
+    config.data = data = ConfigDict()
+    data.name = "digits"  # digits, or any TFDS image-classification set
+    data.data_dir = ""  # of prepared TFDS sets; empty: TFDS_DATA_DIR, then TFDS's default
+    data.image_size = 0  # resize TFDS images to this side; 0 keeps their size
+    data.pad_small = True  # pad images below 32×32 to 32×32 with zeros
+    data.protocol = "official"  # official | paper
+    data.split_seed = 0  # of the split; apart from `seed`, so that seeds share their queries
+    data.validation = 0.05  # share of the training rows for model selection
+    data.unseen = 0.10  # share of the training rows kept as the unseen database
+    data.queries = 0  # 0: as many as the protocol has
+    data.labels_per_class = 0  # 0: no such limit
+    data.label_fraction = 1.0  # share of the training rows that is labelled
+
+    config.augment = augment = ConfigDict()
+    augment.shift = 0  # pixels, up to
+    augment.flip = False  # left to right
+    augment.cutout = 0  # side of the square, pixels
+
+    config.model = model = ConfigDict()
+    model.bits = 48
+    model.width = 1.0  # multiplies 64, 128, 256, 512, 512 filters
+    model.convs_per_group = (1, 1, 1, 1, 1)  # (2, 2, 3, 3, 3) is VGG-16's
+    model.pool_after = "group"  # group | first: the pool after the group's first convolution
+    model.fc_dim = 1024
+    model.batch_norm = True
+    model.activation = "intended"  # printed | intended | straight_through: eq. (3)
+    model.decode_from = "feature"  # feature (FC7) | bcoding
+    model.dtype = "float32"  # of the computation; bfloat16 on recent GPUs
+
+    config.loss = loss = ConfigDict()
+    loss.x = 1.0  # classification
+    loss.y = 0.1  # binarization
+    loss.z = 0.1  # balance within a code
+    loss.r = 0.0  # reconstruction beside the hashing terms; the paper trains it apart
+    loss.bit_balance = 0.0  # extra: each bit's mean over the batch
+    loss.decorrelation = 0.0  # extra: covariance between bits
+    loss.reduction = "mean"  # mean | sum (printed; the weights then hang on batch size and bits)
+    loss.applied_to = "bcoding"  # bcoding (B) | sigmoid (a^H, printed): what y and z see
+    loss.exponent = 1  # of eq. (5), 1 | 2
+    loss.label_smoothing = 0.0
+    loss.reconstruction = "mse"  # mse | bce
+    loss.beta = 1.0  # β of (tanh(βz) + 1)/2
+    loss.beta_growth = 0.0  # β_t = β (1 + growth · t)^power
+    loss.beta_power = 0.5
+
+    config.optimizer = optimizer = ConfigDict()
+    optimizer.name = "adamw"  # sgd (Nesterov) | adam | adamw
+    optimizer.schedule = "one_cycle"  # constant | cosine | one_cycle | steps
+    optimizer.learning_rate = 2e-3  # at its peak
+    optimizer.warmup = 0.25  # share of the steps
+    optimizer.boundaries = (0.5, 0.75)  # of `steps`, as shares of the training
+    optimizer.factor = 0.1  # of `steps`
+    optimizer.momentum = 0.9  # of sgd
+    optimizer.weight_decay = 5e-4  # λ
+    optimizer.weight_decay_in = "optimizer"  # optimizer (decoupled) | loss (λ‖W‖², printed)
+    optimizer.weight_decay_kernels = "all"  # all | classifier: W, where it is in the loss
+    optimizer.clip_norm = 0.0  # 0 is off
+
+    config.training = training = ConfigDict()
+    training.mode = "two_stage"  # two_stage (autoencoder, then hashing) | joint
+    training.batch_size = 128  # over all devices
+    training.labelled_share = 0.5  # of a batch, where some rows are unlabelled
+    training.autoencoder_epochs = 1.0
+    training.autoencoder_steps = 0
+    training.hashing_epochs = 5.0
+    training.hashing_steps = 0
+    training.ema_decay = 0.0  # of the weights' average, used for evaluation; 0 is off
+    training.log_every_steps = 50
+
+    config.evaluation = evaluation = ConfigDict()
+    evaluation.batch_size = 500  # over all devices
+    evaluation.validate_every_epochs = 1.0  # also when a checkpoint is saved
+    evaluation.validate_every_steps = 0
+    evaluation.validation_database = 5000  # training rows that validation ranks
+
+    if variant == "printed":
+        model.activation = "printed"
+        model.batch_norm = False
+        loss.reduction = "sum"
+        loss.applied_to = "sigmoid"
+        optimizer.weight_decay_in = "loss"
+        data.label_fraction = 1.0
+    elif variant not in ("intended", "modern", "smoke"):
+        raise ValueError(f"unknown variant {variant!r}; known: printed, intended, modern, smoke.")
+    return config

@@ -1,0 +1,303 @@
+"""From a config to data, network and stages: the only place where a config is unpacked."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+from collections.abc import Callable
+from typing import Any
+
+import jax.numpy as jnp
+from ml_collections import ConfigDict
+
+from dsh_jax import parallel
+from dsh_jax.augment import augment
+from dsh_jax.data import pipeline, sources, splits
+from dsh_jax.models import DSH, STRIDE
+from dsh_jax.optimizer import make_optimizer, make_schedule
+from dsh_jax.step import (
+    TrainState,
+    autoencoder_objective,
+    beta_schedule,
+    create_state,
+    hashing_objective,
+    train_step,
+)
+
+
+@dataclasses.dataclass(frozen=True)
+class Stage:
+    """A stretch of training with one objective and one optimizer.
+
+    Attributes:
+      name: `autoencoder`, `hashing` or `joint`.
+      start, stop: its steps, stop exclusive.
+      step: the mapped `(state, batch) -> (state, metrics)`.
+      optimizer: to start its state with.
+    """
+
+    name: str
+    start: int
+    stop: int
+    step: Callable
+    optimizer: Any
+
+
+def load_data(config: ConfigDict) -> tuple[sources.Source, splits.Split]:
+    """Return the images of a config and their split.
+
+    Args:
+      config: of the run.
+
+    Returns:
+      (source, split).
+
+    Raises:
+      ValueError: for bad settings, see `sources.load` and `splits.make_split`.
+    """
+    data = config.data
+    source = sources.load(data.name, data_dir=data.data_dir, image_size=data.image_size)
+    split = splits.make_split(
+        source,
+        protocol=data.protocol,
+        seed=data.split_seed,
+        validation=data.validation,
+        unseen=data.unseen,
+        queries=data.queries,
+        labels_per_class=data.labels_per_class,
+        label_fraction=data.label_fraction,
+    )
+    return source, split
+
+
+def make_model(config: ConfigDict, source: sources.Source) -> DSH:
+    """Return the network of a config for the images of a source.
+
+    Args:
+      config: of the run.
+      source: gives the images' shape and the number of classes.
+
+    Returns:
+      DSH.
+
+    Raises:
+      ValueError: for bits below 1, or images too small where `data.pad_small` is off.
+    """
+    options = config.model
+    if options.bits < 1:
+        raise ValueError(f"model.bits is {options.bits}; a code needs at least 1 bit, e.g. 48.")
+    height, width, channels = source.image_NxHxWxC.shape[1:]
+    if not config.data.pad_small and min(height, width) < STRIDE:
+        raise ValueError(
+            f"the images of {source.name} are {height}×{width}; five 2×2 pools need at least "
+            f"{STRIDE}×{STRIDE}: set data.pad_small=True, or data.image_size={STRIDE}."
+        )
+    return DSH(
+        bits=options.bits,
+        classes=len(source.label_names),
+        shape=(max(height, STRIDE), max(width, STRIDE), channels),
+        activation=options.activation,
+        width=options.width,
+        convs_per_group=tuple(options.convs_per_group),
+        pool_after=options.pool_after,
+        fc_dim=options.fc_dim,
+        batch_norm=options.batch_norm,
+        decode_from=options.decode_from,
+        axis_name=parallel.AXIS,
+        dtype=jnp.dtype(options.dtype),
+    )
+
+
+def duration(settings: ConfigDict, name: str, steps_per_epoch: int) -> int:
+    """Return a duration in steps, given as `<name>_steps` or `<name>_epochs`.
+
+    Args:
+      settings: that hold both fields; the one that is 0 is not used.
+      name: of the duration.
+      steps_per_epoch: training rows / batch, rounded up.
+
+    Returns:
+      Steps.
+
+    Raises:
+      ValueError: where both are set, or one is negative.
+    """
+    steps, epochs = settings[f"{name}_steps"], settings[f"{name}_epochs"]
+    if min(steps, epochs) < 0 or (steps and epochs):
+        raise ValueError(
+            f"{name}_steps is {steps} and {name}_epochs is {epochs}: set one of them, above 0, "
+            "and leave the other 0."
+        )
+    return steps or round(epochs * steps_per_epoch)
+
+
+def make_stages(
+    config: ConfigDict, model: DSH, steps_per_epoch: int, multilabel: bool
+) -> list[Stage]:
+    """Return the stages of a config: `joint`, or `autoencoder` and `hashing`.
+
+    Args:
+      config: of the run.
+      model: the network.
+      steps_per_epoch: training rows / batch, rounded up.
+      multilabel: whether the labels are multi-label.
+
+    Returns:
+      A list of Stage.
+
+    Raises:
+      ValueError: for an unknown mode or training without steps.
+    """
+    training, loss, rate = config.training, config.loss, config.optimizer
+    if training.mode not in ("joint", "two_stage"):
+        raise ValueError(f"training.mode is {training.mode!r}; it must be 'joint' or 'two_stage'.")
+    hashing_steps = duration(training, "hashing", steps_per_epoch)
+    if not hashing_steps:
+        raise ValueError("training has no steps: set training.hashing_epochs or hashing_steps.")
+    shared = {
+        "model": model,
+        "augment": functools.partial(
+            augment,
+            shift_pixels=config.augment.shift,
+            flips=config.augment.flip,
+            cutout_size=config.augment.cutout,
+        ),
+        "beta": beta_schedule(beta=loss.beta, growth=loss.beta_growth, power=loss.beta_power),
+        "ema_decay": training.ema_decay,
+        "axis_name": parallel.AXIS,
+    }
+
+    def stage(name, start, steps, objective, *, decode, weight_decay, **options) -> Stage:
+        schedule = make_schedule(
+            rate.schedule,
+            peak=rate.learning_rate,
+            steps=steps,
+            warmup_steps=round(rate.warmup * steps),
+            boundaries=tuple(rate.boundaries),
+            factor=rate.factor,
+        )
+        optimizer = make_optimizer(
+            rate.name,
+            schedule,
+            weight_decay=weight_decay,
+            momentum=rate.momentum,
+            clip_norm=rate.clip_norm,
+        )
+        step = functools.partial(
+            train_step,
+            optimizer=optimizer,
+            objective=objective,
+            decode=decode,
+            **shared,
+            **options,
+        )
+        return Stage(name, start, start + steps, parallel.parallel_step(step), optimizer)
+
+    stages = []
+    autoencoder_steps = 0
+    if training.mode == "two_stage":
+        autoencoder_steps = duration(training, "autoencoder", steps_per_epoch)
+        if not autoencoder_steps:
+            raise ValueError(
+                "training.mode is 'two_stage', but its autoencoder stage has no steps: set "
+                "training.autoencoder_epochs or autoencoder_steps, or training.mode='joint'."
+            )
+        objective = autoencoder_objective(reconstruction=loss.reconstruction)
+        # No weight decay here: it would only shrink the head, which waits for its turn.
+        stages.append(
+            stage("autoencoder", 0, autoencoder_steps, objective, decode=True, weight_decay=0.0)
+        )
+    objective = hashing_objective(
+        multilabel=multilabel,
+        applied_to=loss.applied_to,
+        x=loss.x,
+        y=loss.y,
+        z=loss.z,
+        r=loss.r,
+        bit_balance=loss.bit_balance,
+        decorrelation=loss.decorrelation,
+        exponent=loss.exponent,
+        smoothing=loss.label_smoothing,
+        reconstruction=loss.reconstruction,
+        reduction=loss.reduction,
+    )
+    if rate.weight_decay_in not in ("optimizer", "loss"):
+        raise ValueError(
+            f"optimizer.weight_decay_in is {rate.weight_decay_in!r}; it must be 'optimizer' or "
+            "'loss'."
+        )
+    decoupled = rate.weight_decay_in == "optimizer"
+    stages.append(
+        stage(
+            "hashing" if stages else "joint",
+            autoencoder_steps,
+            hashing_steps,
+            objective,
+            decode=loss.r > 0,
+            weight_decay=rate.weight_decay if decoupled else 0.0,
+            penalty=0.0 if decoupled else rate.weight_decay,
+            penalty_kernels=rate.weight_decay_kernels,
+        )
+    )
+    return stages
+
+
+@dataclasses.dataclass(frozen=True)
+class Run:
+    """What a config describes.
+
+    Attributes:
+      source, split: the data.
+      model: the network.
+      stages: of training, in order.
+      steps_per_epoch: training rows / batch, rounded up.
+      seed: of parameters and draws.
+      ema: whether averages of the weights are kept.
+    """
+
+    source: sources.Source
+    split: splits.Split
+    model: DSH
+    stages: list[Stage]
+    steps_per_epoch: int
+    seed: int
+    ema: bool
+
+    def initial_state(self, step: int = 0) -> TrainState:
+        """Return an untrained state with the optimizer of the stage that made `step`."""
+        stage = next((stage for stage in self.stages if step <= stage.stop), self.stages[-1])
+        return create_state(self.model, stage.optimizer, seed=self.seed, ema=self.ema)
+
+
+def build(config: ConfigDict) -> Run:
+    """Return the data, the network and the stages of a config, all settings checked.
+
+    Args:
+      config: see configs/default.py.
+
+    Returns:
+      Run.
+
+    Raises:
+      ValueError: for bad settings, each saying how to mend them.
+    """
+    training = config.training
+    source, split = load_data(config)
+    # Only to fail now, and not at the first batch.
+    pipeline.labelled_rows_per_batch(
+        training.batch_size,
+        training.labelled_share,
+        parallel.device_count(),
+        has_unlabelled=len(split.unlabelled) > 0,
+    )
+    model = make_model(config, source)
+    steps_per_epoch = -(-len(split.train) // training.batch_size)
+    return Run(
+        source=source,
+        split=split,
+        model=model,
+        stages=make_stages(config, model, steps_per_epoch, source.multilabel),
+        steps_per_epoch=steps_per_epoch,
+        seed=config.seed,
+        ema=training.ema_decay > 0,
+    )

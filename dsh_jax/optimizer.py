@@ -1,0 +1,104 @@
+"""Optimizers and learning-rate schedules by name, from optax."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+import jax
+import optax
+
+Schedule = Literal["constant", "cosine", "one_cycle", "steps"]
+
+
+def make_schedule(
+    name: Schedule,
+    *,
+    peak: float,
+    steps: int,
+    warmup_steps: int = 0,
+    boundaries: tuple[float, ...] = (0.5, 0.75),
+    factor: float = 0.1,
+) -> optax.Schedule:
+    """Return a learning rate as a function of the step.
+
+    Args:
+      name: `constant`; `cosine` to 0; `one_cycle`, linear up to the peak over the warm-up and
+        linear down to 0 (after Smith 2018; its warm-up defaults to a quarter of the steps);
+        `steps`, multiplied by `factor` at each boundary.
+      peak: the highest rate.
+      steps: length of training.
+      warmup_steps: of linear warm-up from 0.
+      boundaries: of `steps`, as shares of the training.
+      factor: of `steps`.
+
+    Returns:
+      An optax schedule.
+
+    Raises:
+      ValueError: for another name, or a warm-up as long as the training.
+    """
+    if name == "one_cycle" and not warmup_steps:
+        warmup_steps = steps // 4
+    if not 0 <= warmup_steps < max(steps, 1):
+        raise ValueError(f"warmup_steps is {warmup_steps}; it must be below the {steps} steps.")
+    rest = max(steps - warmup_steps, 1)
+    if name == "constant":
+        main = optax.constant_schedule(peak)
+    elif name == "cosine":
+        main = optax.cosine_decay_schedule(peak, rest)
+    elif name == "one_cycle":
+        main = optax.linear_schedule(peak, 0.0, rest)
+    elif name == "steps":
+        at = {max(1, int(share * steps) - warmup_steps): factor for share in boundaries}
+        main = optax.piecewise_constant_schedule(peak, at)
+    else:
+        raise ValueError(
+            f"schedule is {name!r}; known: 'constant', 'cosine', 'one_cycle', 'steps'."
+        )
+    if not warmup_steps:
+        return main
+    return optax.join_schedules(
+        [optax.linear_schedule(0.0, peak, warmup_steps), main], [warmup_steps]
+    )
+
+
+def is_kernel(params: Any) -> Any:
+    """Return a tree of bools, True at leaves named `kernel`."""
+    return jax.tree_util.tree_map_with_path(lambda path, _: path[-1].key == "kernel", params)
+
+
+def make_optimizer(
+    name: Literal["sgd", "adam", "adamw"],
+    schedule: optax.Schedule,
+    *,
+    weight_decay: float = 0.0,
+    momentum: float = 0.9,
+    clip_norm: float = 0.0,
+) -> optax.GradientTransformation:
+    """Return an optimizer whose weight decay touches kernels only.
+
+    Args:
+      name: `sgd` (Nesterov; the decay is added to the gradient, as usual for SGD), `adam` (no
+        decay) or `adamw` (decoupled decay, Loshchilov and Hutter 2019).
+      schedule: the learning rate.
+      weight_decay: its weight.
+      momentum: of SGD.
+      clip_norm: the gradient's largest global norm; 0 is off.
+
+    Returns:
+      An optax transformation.
+
+    Raises:
+      ValueError: for another name, or weight decay with `adam`.
+    """
+    if name == "adam" and weight_decay:
+        raise ValueError("adam has no weight decay: use adamw, or set weight_decay=0.")
+    clip = optax.clip_by_global_norm(clip_norm) if clip_norm else optax.identity()
+    if name == "sgd":
+        decay = optax.add_decayed_weights(weight_decay, mask=is_kernel)
+        main = optax.chain(decay, optax.sgd(schedule, momentum=momentum, nesterov=True))
+    elif name in ("adam", "adamw"):
+        main = optax.adamw(schedule, weight_decay=weight_decay, mask=is_kernel)
+    else:
+        raise ValueError(f"optimizer is {name!r}; known: 'sgd', 'adam', 'adamw'.")
+    return optax.chain(clip, main)

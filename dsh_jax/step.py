@@ -1,0 +1,234 @@
+"""One training step: a pure function of state and batch."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import flax.struct
+import jax
+import jax.numpy as jnp
+import optax
+
+from dsh_jax import losses
+from dsh_jax.augment import pad_small, to_unit
+from dsh_jax.models import DSH, Outputs
+
+Terms = dict[str, jax.Array]
+
+
+class TrainState(flax.struct.PyTreeNode):
+    """Everything that a run carries from step to step: arrays only.
+
+    Attributes:
+      step: training steps done, int32.
+      params: the network's parameters.
+      batch_stats: BatchNorm's running means and variances; empty without BatchNorm.
+      opt_state: of the optimizer.
+      ema: exponential moving averages of params and batch_stats, or None.
+      key: uint32[2], the run's random key; each step folds its number in.
+    """
+
+    step: jax.Array
+    params: Any
+    batch_stats: Any
+    opt_state: Any
+    ema: Any
+    key: jax.Array
+
+    def evaluation_variables(self) -> dict[str, Any]:
+        """Return the variables to evaluate with: the averages where they are kept."""
+        if self.ema is not None:
+            return self.ema
+        return {"params": self.params, "batch_stats": self.batch_stats}
+
+
+def create_state(
+    model: DSH, optimizer: optax.GradientTransformation, *, seed: int, ema: bool
+) -> TrainState:
+    """Return the state before the first step.
+
+    Args:
+      model: the network.
+      optimizer: of the first stage.
+      seed: of the parameters and of every later draw.
+      ema: whether to keep averages.
+
+    Returns:
+      TrainState.
+    """
+    init_key, key = jax.random.split(jax.random.PRNGKey(seed))
+    variables = jax.jit(model.init)(init_key, jnp.zeros((1, *model.shape), jnp.float32))
+    params, batch_stats = variables["params"], variables.get("batch_stats", {})
+    return TrainState(
+        step=jnp.zeros((), jnp.int32),
+        params=params,
+        batch_stats=batch_stats,
+        opt_state=optimizer.init(params),
+        ema={"params": params, "batch_stats": batch_stats} if ema else None,
+        key=key,
+    )
+
+
+def beta_schedule(*, beta: float, growth: float, power: float) -> Callable[[jax.Array], jax.Array]:
+    """Return the steepness of the bcoding activation as a function of the step.
+
+    `β_t = β (1 + growth · t)^power`; growth 0 is a constant (Cao et al. 2017, HashNet, use
+    growth .005 and power .5 and change every 200 steps).
+
+    Args:
+      beta: β at step 0, above 0.
+      growth: per step, at least 0.
+      power: of the growth.
+
+    Returns:
+      A function of the step.
+
+    Raises:
+      ValueError: for beta <= 0 or growth < 0.
+    """
+    if beta <= 0 or growth < 0:
+        raise ValueError(f"beta is {beta} and its growth {growth}; beta > 0 and growth >= 0.")
+    return lambda step: beta * (1 + growth * step) ** power
+
+
+def hashing_objective(
+    *, multilabel: bool, applied_to: str, **options: Any
+) -> Callable[..., tuple[jax.Array, Terms]]:
+    """Return the second stage's (or the joint) objective, ready for `train_step`.
+
+    Args:
+      multilabel: whether the labels are multi-label.
+      applied_to: what the binarization and balance terms see: `bcoding` (B), or `sigmoid`, a^H
+        before the outer tanh as the paper prints it.
+      **options: weights and options of `losses.dsh_objective`.
+
+    Returns:
+      `(outputs, image, batch, axis_name) -> (total, terms)`.
+
+    Raises:
+      ValueError: for another applied_to.
+    """
+    if applied_to not in ("bcoding", "sigmoid"):
+        raise ValueError(f"applied_to is {applied_to!r}; it must be 'bcoding' or 'sigmoid'.")
+
+    def objective(outputs: Outputs, image, batch, axis_name):
+        activation = outputs.bcoding if applied_to == "bcoding" else jax.nn.sigmoid(outputs.logit)
+        return losses.dsh_objective(
+            outputs.score,
+            activation,
+            batch["label"],
+            batch["is_labelled"],
+            image_BxHxWxC=image,
+            decoded_BxHxWxC=outputs.decoded,
+            multilabel=multilabel,
+            axis_name=axis_name,
+            **options,
+        )
+
+    return objective
+
+
+def autoencoder_objective(*, reconstruction: str) -> Callable[..., tuple[jax.Array, Terms]]:
+    """Return the first stage's objective: reconstruction of every row, labels unread.
+
+    Args:
+      reconstruction: `mse` or `bce`.
+
+    Returns:
+      `(outputs, image, batch, axis_name) -> (total, terms)`.
+    """
+
+    def objective(outputs: Outputs, image, batch, axis_name):
+        del batch, axis_name
+        value_B = losses.reconstruction_loss(image, outputs.decoded, kind=reconstruction)
+        return value_B.mean(), {"reconstruction": value_B.mean()}
+
+    return objective
+
+
+def train_step(
+    state: TrainState,
+    batch: dict[str, jax.Array],
+    *,
+    model: DSH,
+    optimizer: optax.GradientTransformation,
+    objective: Callable[..., tuple[jax.Array, Terms]],
+    augment: Callable[[jax.Array, jax.Array], jax.Array],
+    beta: Callable[[jax.Array], jax.Array],
+    decode: bool,
+    penalty: float = 0.0,
+    penalty_kernels: str = "all",
+    ema_decay: float = 0.0,
+    axis_name: str | None = None,
+) -> tuple[TrainState, Terms]:
+    """Return the state after one step, and the loss with its terms.
+
+    Args:
+      state: before.
+      batch: `image` uint8 [B, H, W, C], `label` [B, classes], `is_labelled` bool [B].
+      model: the network; its axis_name must be this one.
+      optimizer: of this stage.
+      objective: see `hashing_objective`.
+      augment: `(key_B, image in [0, 1]) -> image`; the decoder's target is its result.
+      beta: see `beta_schedule`.
+      decode: whether the decoder runs.
+      penalty: λ of the objective's λ||W||^2; 0 where the optimizer decays the weights instead.
+      penalty_kernels: W, see `losses.weight_penalty`.
+      ema_decay: of the averages, where the state keeps them.
+      axis_name: the mapped axis whose devices share the batch, or None for one device.
+
+    Returns:
+      (state, metrics): `loss`, each unweighted term, and `accuracy` over the labelled rows (the
+      share whose highest score is at one of its labels).
+    """
+    rows = batch["image"].shape[0]
+    device = 0 if axis_name is None else jax.lax.axis_index(axis_name)
+    step_key = jax.random.fold_in(state.key, state.step)
+    # A row's key follows from its place in the global batch: four devices draw as one would.
+    key_B = jax.vmap(jax.random.fold_in, in_axes=(None, 0))(
+        step_key, device * rows + jnp.arange(rows)
+    )
+    image = augment(key_B, pad_small(to_unit(batch["image"])))
+
+    def loss_fn(params):
+        outputs, updated = model.apply(
+            {"params": params, "batch_stats": state.batch_stats},
+            image,
+            beta=beta(state.step),
+            train=True,
+            decode=decode,
+            mutable=["batch_stats"],
+        )
+        total, terms = objective(outputs, image, batch, axis_name)
+        if penalty:
+            terms["penalty"] = losses.weight_penalty(params, kernels=penalty_kernels)
+            total += penalty * terms["penalty"]
+        best_Bx1 = outputs.score.argmax(-1)[:, None]
+        right_B = jnp.take_along_axis(batch["label"], best_Bx1, axis=1)[:, 0]
+        accuracy = losses.masked_mean(right_B, batch["is_labelled"], axis_name=axis_name)
+        # The decoder's statistics stay as they were where it did not run.
+        stats = {**state.batch_stats, **updated.get("batch_stats", {})}
+        return total, ({"loss": total, **terms, "accuracy": accuracy}, stats)
+
+    gradient, (metrics, batch_stats) = jax.grad(loss_fn, has_aux=True)(state.params)
+    if axis_name is not None:
+        gradient, metrics = jax.lax.pmean((gradient, metrics), axis_name)
+    update, opt_state = optimizer.update(gradient, state.opt_state, state.params)
+    params = optax.apply_updates(state.params, update)
+    ema = state.ema
+    if ema is not None:
+        now = {"params": params, "batch_stats": batch_stats}
+        # Early on, the average of what there is: a plain decay would keep the initial values.
+        decay = jnp.minimum(ema_decay, (1 + state.step) / (10 + state.step))
+        ema = jax.tree.map(lambda old, new: decay * old + (1 - decay) * new, ema, now)
+    return (
+        state.replace(
+            step=state.step + 1,
+            params=params,
+            batch_stats=batch_stats,
+            opt_state=opt_state,
+            ema=ema,
+        ),
+        metrics,
+    )

@@ -1,0 +1,230 @@
+"""The training loop: steps, validation, checkpoints; the same call goes on where it stopped."""
+
+from __future__ import annotations
+
+import collections
+import time
+from typing import Any
+
+import jax
+import numpy as np
+from absl import logging
+from clu import metric_writers, parameter_overview, periodic_actions
+from etils import epath
+from ml_collections import ConfigDict
+
+from dsh_jax import build, evaluate, parallel
+from dsh_jax.checkpoint import Checkpoints
+from dsh_jax.data import pipeline, splits
+from dsh_jax.encode import encode_rows, make_encoder
+from dsh_jax.interruption import Interruption
+from dsh_jax.run import check_finite, make_writer, open_run
+from dsh_jax.step import TrainState
+
+NOT_VALIDATED = -1.0  # the validation mAP of a checkpoint that no validation has seen
+
+
+def train(
+    config: ConfigDict, workdir: epath.PathLike, *, stop_step: int | None = None
+) -> bool:
+    """Train a network to the end of its config, from the latest checkpoint where there is one.
+
+    Args:
+      config: see configs/default.py.
+      workdir: the run's folder; holds config, split, metrics, TensorBoard files, checkpoints.
+      stop_step: save and stop after this step, as an interruption would.
+
+    Returns:
+      True where training is complete, False where it was interrupted.
+
+    Raises:
+      ValueError: for bad settings, each saying how to mend them.
+      FloatingPointError: where a loss is not finite.
+    """
+    started = time.monotonic()
+    run = build.build(config)
+    folder = open_run(config, workdir)
+    splits.save(run.split, folder / "split.npz")
+    state = run.initial_state()
+    logging.info(
+        "%s, protocol %s: %s", run.source.name, config.data.protocol, run.split.describe()
+    )
+    logging.info("\n%s", parameter_overview.get_parameter_overview(state.params))
+
+    checkpoints = Checkpoints(folder)
+    done = checkpoints.latest_step() or 0
+    if done:
+        state = checkpoints.restore(done, run.initial_state(step=done))
+        logging.info("resuming %s after step %d", folder, done)
+    writer = make_writer(folder, done)
+    validator = Validator(config, run)
+    interruption = Interruption()
+    try:
+        for stage in run.stages:
+            if done >= stage.stop:
+                continue
+            if done == stage.start:
+                state = _enter(state, stage)
+            loop = _Loop(config, run, stage, checkpoints, writer, validator, interruption)
+            state, done = loop(state, stop_step=stop_step)
+            if done < stage.stop:
+                logging.info("stopped after step %d; the same command goes on from there", done)
+                return False
+        logging.info("training took %.1f s", time.monotonic() - started)
+        return True
+    finally:
+        interruption.restore()
+        checkpoints.close()
+        writer.close()
+
+
+def _enter(state: TrainState, stage: build.Stage) -> TrainState:
+    """Return the state with a fresh optimizer, and averages that start from now."""
+    ema = state.ema
+    if ema is not None:
+        # Copies: one buffer under two names cannot be donated.
+        ema = jax.tree.map(np.array, {"params": state.params, "batch_stats": state.batch_stats})
+    return state.replace(opt_state=stage.optimizer.init(state.params), ema=ema)
+
+
+class Validator:
+    """Validation mAP: validation rows as queries, training rows as the database.
+
+    Args:
+      config: of the run.
+      run: what `build.build` made; a seeded part of its training rows serves as the database.
+    """
+
+    def __init__(self, config: ConfigDict, run: build.Run):
+        self._source = run.source
+        self._bits = config.model.bits
+        self._batch = config.evaluation.batch_size
+        self._encoder = make_encoder(run.model)
+        self._query = run.split.validation
+        rng = np.random.default_rng(config.data.split_seed)
+        size = min(config.evaluation.validation_database, len(run.split.train))
+        self._database = np.sort(rng.permutation(run.split.train)[:size])
+
+    def __call__(self, state: TrainState) -> dict[str, float]:
+        """Return `map` and `accuracy`, or nothing where there are no validation rows."""
+        if not len(self._query):
+            return {}
+        variables = state.evaluation_variables()
+        query, database = (
+            encode_rows(self._encoder, variables, self._source, rows, batch=self._batch)
+            for rows in (self._query, self._database)
+        )
+        result = evaluate.retrieve(
+            query.packed_NxW,
+            self._source.label_NxC[self._query],
+            database.packed_NxW,
+            self._source.label_NxC[self._database],
+            bits=self._bits,
+            precision_at=(),
+        )
+        return {"map": result.metrics["map"], "accuracy": float(query.is_right_N.mean())}
+
+
+class _Loop:
+    """The steps of one stage."""
+
+    def __init__(
+        self,
+        config: ConfigDict,
+        run: build.Run,
+        stage: build.Stage,
+        checkpoints: Checkpoints,
+        writer: metric_writers.MetricWriter,
+        validator: Validator,
+        interruption: Interruption,
+    ):
+        self._config = config
+        self._run = run
+        self._stage = stage
+        self._checkpoints = checkpoints
+        self._writer = writer
+        self._validator = validator
+        self._interruption = interruption
+        self._window: collections.defaultdict[str, list[float]] = collections.defaultdict(list)
+
+    def __call__(self, state: TrainState, *, stop_step: int | None) -> tuple[TrainState, int]:
+        """Return the state after the stage, or where it was stopped, and the steps done."""
+        stage, first = self._stage, int(state.step)
+        training = self._config.training
+        batches = parallel.prefetch(
+            pipeline.train_batches(
+                self._run.source,
+                self._run.split.labelled,
+                self._run.split.unlabelled,
+                batch=training.batch_size,
+                labelled_share=training.labelled_share,
+                devices=parallel.device_count(),
+                seed=self._config.seed,
+                start_step=first,
+                stop_step=stage.stop,
+            )
+        )
+        validate_every = (
+            build.duration(self._config.evaluation, "validate_every", self._run.steps_per_epoch)
+            or stage.stop
+        )
+        progress = periodic_actions.ReportProgress(
+            num_train_steps=self._run.stages[-1].stop, writer=None, every_secs=30.0
+        )
+        window_start = time.monotonic()
+        unread: list[tuple[int, Any]] = []
+        step = first
+        try:
+            for step, batch in enumerate(batches, start=first + 1):
+                state, metrics = stage.step(state, batch)
+                # Step N is on its way: reading step N−1 now never stalls the devices.
+                self._read(unread)
+                unread = [(step, metrics)]
+                progress(step)
+                stopping = step in (stage.stop, stop_step) or self._interruption.asked
+                is_log = step % training.log_every_steps == 0 or stopping
+                is_save = step % validate_every == 0 or stopping
+                if is_log or is_save:
+                    self._read(unread)
+                    unread = []
+                if is_log:
+                    self._log(step, time.monotonic() - window_start)
+                if is_save:
+                    self._save(step, state)
+                if is_log or is_save:
+                    window_start = time.monotonic()
+                if stopping:
+                    break
+        finally:
+            batches.close()
+        return state, step
+
+    def _read(self, unread: list[tuple[int, Any]]) -> None:
+        """Fetch metrics from the devices; raise where one is not finite."""
+        for step, metrics in unread:
+            for name, value in check_finite(step, jax.device_get(metrics)).items():
+                self._window[name].append(value)
+
+    def _log(self, step: int, seconds: float) -> None:
+        """Write the means since the last time."""
+        means = {name: float(np.mean(values)) for name, values in self._window.items()}
+        rate = len(self._window["loss"]) * self._config.training.batch_size / seconds
+        self._window.clear()
+        self._writer.write_scalars(
+            step, {**{f"train/{name}": value for name, value in means.items()},
+                   "images_per_second": rate}
+        )
+        terms = "  ".join(f"{name} {value:.4f}" for name, value in means.items())
+        logging.info(
+            "%s %d/%d  %s  %.0f images/s", self._stage.name, step, self._stage.stop, terms, rate
+        )
+
+    def _save(self, step: int, state: TrainState) -> None:
+        """Validate and save."""
+        valid = {} if self._stage.name == "autoencoder" else self._validator(state)
+        if valid:
+            self._writer.write_scalars(step, {f"valid/{name}": v for name, v in valid.items()})
+            logging.info(
+                "step %d  validation mAP %.4f  accuracy %.4f", step, valid["map"], valid["accuracy"]
+            )
+        self._checkpoints.save(step, state, validation_map=valid.get("map", NOT_VALIDATED))
