@@ -7,6 +7,7 @@ import functools
 from collections.abc import Callable
 from typing import Any
 
+import jax
 import jax.numpy as jnp
 from ml_collections import ConfigDict
 
@@ -267,6 +268,10 @@ class Run:
         """Return an untrained state with the optimizer of the stage that made `step`."""
         stage = next((stage for stage in self.stages if step <= stage.stop), self.stages[-1])
         return create_state(self.model, stage.optimizer, seed=self.seed, ema=self.ema)
+
+    def state_shapes(self, step: int) -> TrainState:
+        """Return the shapes and types of the state after `step`, without computing any."""
+        return jax.eval_shape(lambda: self.initial_state(step))
 
 
 def build(config: ConfigDict) -> Run:

@@ -30,6 +30,8 @@ class Checkpoints:
         # Without best_fn Orbax writes no metrics, and best_step() is silently the latest.
         self._manager = ocp.CheckpointManager(
             self._directory,
+            # Named now, so that a manager that has not saved yet can read what is there.
+            item_handlers=ocp.StandardCheckpointHandler(),
             options=ocp.CheckpointManagerOptions(
                 best_fn=metric,
                 preservation_policy=preservation.AnyPreservationPolicy(
@@ -64,7 +66,7 @@ class Checkpoints:
 
         Args:
           step: a saved step.
-          like: a state of the same shapes; its values are not read.
+          like: a tree of the same shapes and types, arrays or `jax.ShapeDtypeStruct`s.
 
         Returns:
           The state as numpy arrays.
@@ -72,7 +74,7 @@ class Checkpoints:
         Raises:
           ValueError: where the saved arrays have other names or shapes than `like`.
         """
-        target = jax.tree.map(np.asarray, like)
+        target = jax.tree.map(lambda leaf: np.zeros(leaf.shape, leaf.dtype), like)
         saved = self._manager.item_metadata(step)
         _compare(saved, target, f"{self._directory}/{step}")
         return self._manager.restore(step, args=ocp.args.StandardRestore(target))

@@ -1,110 +1,25 @@
-"""From a network and rows of images to codes, and from codes to every number of an evaluation."""
+"""From codes to every number of an evaluation, and from a run's folder to its results."""
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
-from collections.abc import Callable, Sequence
+import time
+from collections.abc import Sequence
 from typing import Any
 
-import jax
-import jax.numpy as jnp
 import numpy as np
+from absl import logging
+from etils import epath
+from ml_collections import ConfigDict
 
-from dsh_jax import codes, parallel, retrieval
-from dsh_jax.augment import pad_small, to_unit
-from dsh_jax.data.pipeline import evaluation_batches
-from dsh_jax.data.sources import Source
-from dsh_jax.models import DSH
+from dsh_jax import build, codes, metrics, retrieval
+from dsh_jax.checkpoint import Checkpoints
+from dsh_jax.data import splits
+from dsh_jax.encode import Encoded, encode_rows, make_encoder
+from dsh_jax.run import make_writer
 
 PRECISION_AT = (100, 200, 400, 500, 600, 800, 1000)  # the paper's Table 2, and its @500
-
-
-@dataclasses.dataclass(frozen=True)
-class Encoded:
-    """Codes of N images and what the network said of them.
-
-    Attributes:
-      packed_NxW: uint8 codes, W = ceil(K/8), see `codes.pack_bits`.
-      bcoding_NxK: float32 activations in (0, 1).
-      is_right_N: bool, whether the highest class score stands at one of the image's labels.
-      is_right_by_bits_N: the same with the bits in place of the activations.
-    """
-
-    packed_NxW: np.ndarray
-    bcoding_NxK: np.ndarray
-    is_right_N: np.ndarray
-    is_right_by_bits_N: np.ndarray
-
-
-def make_encoder(model: DSH) -> Callable[[Any, jax.Array], tuple[jax.Array, ...]]:
-    """Return the network's evaluation, mapped over devices.
-
-    Args:
-      model: the network.
-
-    Returns:
-      `(variables, image uint8 [D, B, H, W, C]) -> (packed, bcoding, best class, best class by
-      bits)`, each with the leading axes [D, B].
-    """
-
-    def encode(variables, image_BxHxWxC):
-        image = pad_small(to_unit(image_BxHxWxC))
-        outputs = model.apply(variables, image, decode=False)
-        bit_BxK = codes.binarize(outputs.logit)
-        score_by_bits = model.apply(variables, bit_BxK.astype(jnp.float32), method=DSH.classify)
-        packed = codes.pack_bits(bit_BxK)
-        return packed, outputs.bcoding, outputs.score.argmax(-1), score_by_bits.argmax(-1)
-
-    return parallel.parallel_apply(encode)
-
-
-def encode_rows(
-    encoder: Callable, variables: Any, source: Source, rows: np.ndarray, *, batch: int
-) -> Encoded:
-    """Return the codes of the given rows, in their order, each exactly once.
-
-    Args:
-      encoder: from `make_encoder`.
-      variables: of the network.
-      source: images and labels.
-      rows: row numbers, at least one.
-      batch: images at a time, over all devices.
-
-    Returns:
-      Encoded.
-
-    Raises:
-      ValueError: where there are no rows.
-    """
-    if not len(rows):
-        raise ValueError("there are no rows to encode.")
-    # Moved once here, instead of with every batch.
-    variables = jax.device_put(variables)
-    columns: list[list[np.ndarray]] = [[], [], [], []]
-    pending = None
-    batches = evaluation_batches(source, rows, batch=batch, devices=parallel.device_count())
-    for item in batches:
-        outputs = encoder(variables, item["image"])
-        # Read the batch before while the devices work on this one.
-        if pending is not None:
-            _append(columns, *pending)
-        pending = outputs, item["mask"]
-    _append(columns, *pending)
-    packed, bcoding, best, best_by_bits = (np.concatenate(column) for column in columns)
-    label = source.label_NxC[rows]
-    line = np.arange(len(rows))
-    return Encoded(
-        packed_NxW=packed,
-        bcoding_NxK=bcoding,
-        is_right_N=label[line, best] > 0,
-        is_right_by_bits_N=label[line, best_by_bits] > 0,
-    )
-
-
-def _append(columns, outputs, mask_DxB) -> None:
-    """Add a batch's real rows to the columns."""
-    for column, value in zip(columns, outputs, strict=True):
-        column.append(np.asarray(value)[mask_DxB])
 
 
 @dataclasses.dataclass(frozen=True)
@@ -150,22 +65,22 @@ def retrieve(
         query_QxW, query_label_QxC, database_RxW, database_label_RxC, bits=bits
     )
     counts = total_QxD, relevant_QxD
-    ap_Q = np.asarray(retrieval.average_precision(*counts))
-    metrics = {
+    ap_Q = np.asarray(metrics.average_precision(*counts))
+    values = {
         "map": float(ap_Q.mean()),
-        "map_optimistic": float(retrieval.average_precision_optimistic(*counts).mean()),
-        "map_pessimistic": float(retrieval.average_precision_pessimistic(*counts).mean()),
-        "chance": float(retrieval.chance_level(*counts)),
+        "map_optimistic": float(metrics.average_precision_optimistic(*counts).mean()),
+        "map_pessimistic": float(metrics.average_precision_pessimistic(*counts).mean()),
+        "chance": float(metrics.chance_level(*counts)),
         "precision_within_radius_2": float(
-            retrieval.precision_within_radius(*counts, radius=min(2, bits)).mean()
+            metrics.precision_within_radius(*counts, radius=min(2, bits)).mean()
         ),
     }
     for k in precision_at:
         if k <= len(database_RxW):
-            value_Q = retrieval.precision_at(*counts, k=k)
-            metrics[f"precision_at_{k}"] = float(value_Q.mean())
-    precision_D, recall_D = retrieval.precision_recall_by_radius(*counts)
-    return Result(metrics, np.asarray(precision_D), np.asarray(recall_D), ap_Q)
+            value_Q = metrics.precision_at(*counts, k=k)
+            values[f"precision_at_{k}"] = float(value_Q.mean())
+    precision_D, recall_D = metrics.precision_recall_by_radius(*counts)
+    return Result(values, np.asarray(precision_D), np.asarray(recall_D), ap_Q)
 
 
 def code_report(query: Encoded, *, bits: int) -> tuple[dict[str, float], np.ndarray]:
@@ -187,3 +102,141 @@ def code_report(query: Encoded, *, bits: int) -> tuple[dict[str, float], np.ndar
         "accuracy_by_bits": float(query.is_right_by_bits_N.mean()),
         **health,
     }, bit_mean_K
+
+
+@dataclasses.dataclass(frozen=True)
+class Evaluation:
+    """The evaluation of a run's best checkpoint.
+
+    Attributes:
+      step: of the checkpoint.
+      results: database protocol (`train`, and `unseen` where the split has one) to Result.
+      encoded: part of the split (`query`, `train`, `unseen`) to its codes.
+      rows: part of the split to its row numbers.
+      code: accuracy and code health of the queries, see `code_report`.
+      bit_mean_K: each bit's mean over the queries.
+      variables: the network's.
+    """
+
+    step: int
+    results: dict[str, Result]
+    encoded: dict[str, Encoded]
+    rows: dict[str, np.ndarray]
+    code: dict[str, float]
+    bit_mean_K: np.ndarray
+    variables: Any
+
+    def scalars(self) -> dict[str, float]:
+        """Return every number by its name in `metrics.jsonl`.
+
+        `eval/…` is the protocol database=train, `eval_unseen/…` is database=unseen.
+        """
+        flat = {f"eval/{name}": value for name, value in self.results["train"].metrics.items()}
+        flat |= {f"eval/{name}": value for name, value in self.code.items()}
+        if "unseen" in self.results:
+            unseen = self.results["unseen"].metrics
+            flat |= {f"eval_unseen/{name}": value for name, value in unseen.items()}
+        return flat
+
+
+def evaluate_run(config: ConfigDict, described: build.Run, workdir: epath.PathLike) -> Evaluation:
+    """Evaluate a run's best checkpoint: query against database=train and database=unseen.
+
+    Writes the numbers to `metrics.jsonl` (in place of an earlier evaluation's) and TensorBoard, and
+    `eval/<step>.npz`: packed codes, multi-hot labels and row numbers of each part, `bits`, and the
+    split's hash.
+
+    Args:
+      config: of the run.
+      described: what `build.build` made of it.
+      workdir: the run's folder.
+
+    Returns:
+      Evaluation.
+
+    Raises:
+      ValueError: where there is no checkpoint, or one of another architecture, or where the data
+        give another split than the run was trained with.
+    """
+    folder = epath.Path(workdir).expanduser().resolve()
+    source, split = described.source, described.split
+    saved = folder / "split.npz"
+    if not saved.exists():
+        raise ValueError(f"{folder} holds no split.npz: train there first.")
+    if (trained := splits.load(saved).hash) != split.hash:
+        raise ValueError(
+            f"{folder} was trained on the split {trained}, but the data now give {split.hash}: "
+            "they changed since; queries could be among the training rows."
+        )
+    with contextlib.closing(Checkpoints(folder)) as checkpoints:
+        step = checkpoints.best_step()
+        if step is None:
+            raise ValueError(f"{folder} holds no checkpoint: train there first.")
+        state = checkpoints.restore(step, described.state_shapes(step))
+    variables = state.evaluation_variables()
+    rows = {"query": split.query, "train": split.train}
+    if len(split.unseen):
+        rows["unseen"] = split.unseen
+    encoder = make_encoder(described.model)
+    encoded = {}
+    for part, part_rows in rows.items():
+        started = time.monotonic()
+        encoded[part] = encode_rows(
+            encoder, variables, source, part_rows, batch=config.evaluation.batch_size
+        )
+        rate = len(part_rows) / (time.monotonic() - started)
+        logging.info("encoded %s: %d images, %.0f images/s", part, len(part_rows), rate)
+    bits = config.model.bits
+    label = {part: source.label_NxC[part_rows] for part, part_rows in rows.items()}
+    results = {
+        part: retrieve(
+            encoded["query"].packed_NxW,
+            label["query"],
+            encoded[part].packed_NxW,
+            label[part],
+            bits=bits,
+        )
+        for part in rows
+        if part != "query"
+    }
+    code, bit_mean_K = code_report(encoded["query"], bits=bits)
+    evaluation = Evaluation(step, results, encoded, rows, code, bit_mean_K, variables)
+    _write(evaluation, label, folder, bits=bits, split_hash=split.hash)
+    return evaluation
+
+
+def _write(evaluation, label, folder, *, bits, split_hash) -> None:
+    """Write the numbers and the codes of an evaluation."""
+    (folder / "eval").mkdir(exist_ok=True)
+    with (folder / "eval" / f"{evaluation.step}.npz").open("wb") as file:
+        arrays = {"bits": bits, "split_hash": split_hash}
+        for part, encoded in evaluation.encoded.items():
+            arrays |= {
+                f"{part}_code": encoded.packed_NxW,
+                f"{part}_label": label[part],
+                f"{part}_row": evaluation.rows[part],
+            }
+        np.savez_compressed(file, **arrays)
+    writer = make_writer(folder, keep=lambda record: "eval/map" not in record)
+    writer.write_scalars(evaluation.step, evaluation.scalars())
+    writer.close()
+
+
+def table(evaluation: Evaluation) -> str:
+    """Return the numbers of an evaluation as text, a column for each database protocol.
+
+    Args:
+      evaluation: of a run.
+
+    Returns:
+      Lines.
+    """
+    parts = list(evaluation.results)
+    titles = [f"database={part} ({len(evaluation.rows[part]):,})" for part in parts]
+    lines = [f"{'':28}" + "".join(f"{title:>26}" for title in titles)]
+    for name in evaluation.results[parts[0]].metrics:
+        values = [evaluation.results[part].metrics.get(name) for part in parts]
+        cells = ["" if value is None else f"{value:.4f}" for value in values]
+        lines.append(f"{name:28}" + "".join(f"{cell:>26}" for cell in cells))
+    lines += [f"{name:28}{value:>26.4f}" for name, value in evaluation.code.items()]
+    return "\n".join(lines)

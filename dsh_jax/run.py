@@ -6,7 +6,7 @@ import importlib.metadata
 import json
 import platform
 import subprocess
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import jax
@@ -126,12 +126,12 @@ class JsonLines(metric_writers.MetricWriter):
 
     Args:
       path: of the file.
-      resume_step: records of later steps are dropped: the resumed run writes them again.
+      keep: which of the records that are there stay; the others will be written again.
     """
 
-    def __init__(self, path: epath.PathLike, resume_step: int):
+    def __init__(self, path: epath.PathLike, keep: Callable[[dict[str, float]], bool]):
         self._path = epath.Path(path)
-        kept = [record for record in read_metrics(self._path) if record["step"] <= resume_step]
+        kept = [record for record in read_metrics(self._path) if keep(record)]
         self._path.write_text("".join(json.dumps(record) + "\n" for record in kept))
 
     def write_scalars(self, step: int, scalars: Mapping[str, Any]) -> None:
@@ -192,12 +192,14 @@ def read_metrics(path: epath.PathLike) -> list[dict[str, float]]:
     return records
 
 
-def make_writer(folder: epath.Path, resume_step: int) -> metric_writers.MetricWriter:
+def make_writer(
+    folder: epath.Path, keep: Callable[[dict[str, float]], bool]
+) -> metric_writers.MetricWriter:
     """Return the writer to TensorBoard and to `metrics.jsonl`.
 
     Args:
       folder: of the run.
-      resume_step: from which the run goes on.
+      keep: which of the records of `metrics.jsonl` stay.
 
     Returns:
       A clu writer.
@@ -205,7 +207,7 @@ def make_writer(folder: epath.Path, resume_step: int) -> metric_writers.MetricWr
     return metric_writers.MultiWriter(
         [
             metric_writers.SummaryWriter(str(folder / "tensorboard")),
-            JsonLines(folder / "metrics.jsonl", resume_step),
+            JsonLines(folder / "metrics.jsonl", keep),
         ]
     )
 

@@ -24,9 +24,7 @@ from dsh_jax.step import TrainState
 NOT_VALIDATED = -1.0  # the validation mAP of a checkpoint that no validation has seen
 
 
-def train(
-    config: ConfigDict, workdir: epath.PathLike, *, stop_step: int | None = None
-) -> bool:
+def train(config: ConfigDict, workdir: epath.PathLike, *, stop_step: int | None = None) -> bool:
     """Train a network to the end of its config, from the latest checkpoint where there is one.
 
     Args:
@@ -46,17 +44,16 @@ def train(
     folder = open_run(config, workdir)
     splits.save(run.split, folder / "split.npz")
     state = run.initial_state()
-    logging.info(
-        "%s, protocol %s: %s", run.source.name, config.data.protocol, run.split.describe()
-    )
+    logging.info("%s, protocol %s: %s", run.source.name, config.data.protocol, run.split.describe())
     logging.info("\n%s", parameter_overview.get_parameter_overview(state.params))
 
     checkpoints = Checkpoints(folder)
     done = checkpoints.latest_step() or 0
     if done:
-        state = checkpoints.restore(done, run.initial_state(step=done))
+        state = checkpoints.restore(done, run.state_shapes(done))
         logging.info("resuming %s after step %d", folder, done)
-    writer = make_writer(folder, done)
+    # What the resumed steps will write again, and an evaluation of older weights, goes.
+    writer = make_writer(folder, lambda record: record["step"] <= done and "eval/map" not in record)
     validator = Validator(config, run)
     interruption = Interruption()
     try:
@@ -211,8 +208,11 @@ class _Loop:
         rate = len(self._window["loss"]) * self._config.training.batch_size / seconds
         self._window.clear()
         self._writer.write_scalars(
-            step, {**{f"train/{name}": value for name, value in means.items()},
-                   "images_per_second": rate}
+            step,
+            {
+                **{f"train/{name}": value for name, value in means.items()},
+                "images_per_second": rate,
+            },
         )
         terms = "  ".join(f"{name} {value:.4f}" for name, value in means.items())
         logging.info(

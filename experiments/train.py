@@ -1,20 +1,40 @@
-"""Train a network, then evaluate it: python -m experiments.train --config=configs/mnist.py --workdir=runs/mnist"""
+"""Train a network, then evaluate it and write its report.
 
-from absl import app, flags
+python -m experiments.train --config=configs/mnist.py:modern --config.model.bits=48 \
+    --workdir=runs/mnist-48
+
+The same command goes on where a run was stopped.
+"""
+
+import json
+
+from absl import app, flags, logging
 from ml_collections import config_flags
 
-from dsh_jax import train
+from experiments import console  # first: it quiets TensorFlow before its import
 
-_CONFIG = config_flags.DEFINE_config_file(
-    "config", None, "Config file, e.g. configs/mnist.py:modern."
-)
-_WORKDIR = flags.DEFINE_string("workdir", None, "Folder of the run.", required=True)
-flags.mark_flag_as_required("config")
+from dsh_jax import build, evaluate, gallery, train  # isort: skip
+
+_CONFIG = config_flags.DEFINE_config_file("config", None, "Config, e.g. configs/mnist.py:modern.")
+_WORKDIR = flags.DEFINE_string("workdir", None, "Folder of the run.")
+flags.mark_flags_as_required(["config", "workdir"])
 
 
 def main(argv):
-    del argv
-    train.train(_CONFIG.value, _WORKDIR.value)
+    if len(argv) > 1:
+        raise app.UsageError(f"unknown arguments: {argv[1:]}")
+    console.quiet()
+    config, workdir = _CONFIG.value, _WORKDIR.value
+    with console.clear_errors():
+        if not train.train(config, workdir):
+            return 1
+        described = build.build(config)
+        evaluation = evaluate.evaluate_run(config, described, workdir)
+        page = gallery.report_run(config, described, evaluation, workdir)
+    print(f"\n{evaluate.table(evaluation)}\n")
+    print(json.dumps({"workdir": workdir, "map": evaluation.results["train"].metrics["map"]}))
+    logging.info("report: %s", page)
+    return 0
 
 
 if __name__ == "__main__":

@@ -1,0 +1,27 @@
+"""Digits: 1,797 scanned digits that come with scikit-learn; nothing to download.
+
+    python -m experiments.train --config=configs/digits.py --workdir=runs/digits      (= make demo)
+
+Query: 360 digits by other hands; database=train: 1,221 rows, database=unseen: 144 rows.
+"""
+
+from configs import default
+
+
+def get_config(variant: str = "intended"):
+    """Return the config of a variant, see configs/default.py."""
+    config = default.get_config(variant)
+    config.data.name = "digits"
+    config.model.width = 0.25
+    config.model.fc_dim = 256
+    config.augment.shift = 2
+    config.training.batch_size = 64
+    config.training.autoencoder_epochs = 10.0
+    config.training.hashing_epochs = 30.0
+    config.training.log_every_steps = 100
+    config.evaluation.validate_every_epochs = 5.0
+    if variant == "smoke":
+        config.training.autoencoder_epochs = 1.0
+        config.training.hashing_epochs = 2.0
+        config.training.log_every_steps = 10
+    return config

@@ -1,0 +1,105 @@
+"""From a network and rows of images to their codes."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from dsh_jax import codes, parallel
+from dsh_jax.augment import pad_small, to_unit
+from dsh_jax.data.pipeline import evaluation_batches
+from dsh_jax.data.sources import Source
+from dsh_jax.models import DSH
+
+
+@dataclasses.dataclass(frozen=True)
+class Encoded:
+    """Codes of N images and what the network said of them.
+
+    Attributes:
+      packed_NxW: uint8 codes, W = ceil(K/8), see `codes.pack_bits`.
+      bcoding_NxK: float32 activations in (0, 1).
+      is_right_N: bool, whether the highest class score stands at one of the image's labels.
+      is_right_by_bits_N: the same with the bits in place of the activations.
+    """
+
+    packed_NxW: np.ndarray
+    bcoding_NxK: np.ndarray
+    is_right_N: np.ndarray
+    is_right_by_bits_N: np.ndarray
+
+
+def make_encoder(model: DSH) -> Callable[[Any, jax.Array], tuple[jax.Array, ...]]:
+    """Return the network's evaluation, mapped over devices.
+
+    Args:
+      model: the network.
+
+    Returns:
+      `(variables, image uint8 [D, B, H, W, C]) -> (packed, bcoding, best class, best class by
+      bits)`, each with the leading axes [D, B].
+    """
+
+    def encode(variables, image_BxHxWxC):
+        image = pad_small(to_unit(image_BxHxWxC))
+        outputs = model.apply(variables, image, decode=False)
+        bit_BxK = codes.binarize(outputs.logit)
+        score_by_bits = model.apply(variables, bit_BxK.astype(jnp.float32), method=DSH.classify)
+        packed = codes.pack_bits(bit_BxK)
+        return packed, outputs.bcoding, outputs.score.argmax(-1), score_by_bits.argmax(-1)
+
+    return parallel.parallel_apply(encode)
+
+
+def encode_rows(
+    encoder: Callable, variables: Any, source: Source, rows: np.ndarray, *, batch: int
+) -> Encoded:
+    """Return the codes of the given rows, in their order, each exactly once.
+
+    Args:
+      encoder: from `make_encoder`.
+      variables: of the network.
+      source: images and labels.
+      rows: row numbers, at least one.
+      batch: images at a time, over all devices.
+
+    Returns:
+      Encoded.
+
+    Raises:
+      ValueError: where there are no rows.
+    """
+    if not len(rows):
+        raise ValueError("there are no rows to encode.")
+    # Moved once here, instead of with every batch.
+    variables = jax.device_put(variables)
+    columns: list[list[np.ndarray]] = [[], [], [], []]
+    pending = None
+    batches = evaluation_batches(source, rows, batch=batch, devices=parallel.device_count())
+    for item in batches:
+        outputs = encoder(variables, item["image"])
+        # Read the batch before while the devices work on this one.
+        if pending is not None:
+            _append(columns, *pending)
+        pending = outputs, item["mask"]
+    _append(columns, *pending)
+    packed, bcoding, best, best_by_bits = (np.concatenate(column) for column in columns)
+    label = source.label_NxC[rows]
+    line = np.arange(len(rows))
+    return Encoded(
+        packed_NxW=packed,
+        bcoding_NxK=bcoding,
+        is_right_N=label[line, best] > 0,
+        is_right_by_bits_N=label[line, best_by_bits] > 0,
+    )
+
+
+def _append(columns, outputs, mask_DxB) -> None:
+    """Add a batch's real rows to the columns."""
+    for column, value in zip(columns, outputs, strict=True):
+        column.append(np.asarray(value)[mask_DxB])

@@ -1,0 +1,156 @@
+"""What a run retrieved and rebuilt, as pictures for its report."""
+
+from __future__ import annotations
+
+import datetime
+
+import numpy as np
+from etils import epath
+from ml_collections import ConfigDict
+
+from dsh_jax import build, retrieval
+from dsh_jax.augment import pad_small, to_unit
+from dsh_jax.data.sources import Source
+from dsh_jax.evaluate import Evaluation
+from dsh_jax.report import Curve, Gallery, write_report
+from dsh_jax.run import environment, read_metrics
+
+
+def neighbours(
+    source: Source,
+    query_rows: np.ndarray,
+    query_QxW: np.ndarray,
+    database_rows: np.ndarray,
+    database_RxW: np.ndarray,
+    *,
+    count: int = 10,
+) -> Gallery:
+    """Return queries with their nearest database images.
+
+    Args:
+      source: images and labels.
+      query_rows: row numbers [Q].
+      query_QxW: their packed codes.
+      database_rows: row numbers [R].
+      database_RxW: their packed codes.
+      count: neighbours of each query, at most R.
+
+    Returns:
+      Gallery; ties go to the lower database index.
+    """
+    distance, index = retrieval.search(query_QxW, database_RxW, min(count, len(database_rows)))
+    found = database_rows[np.asarray(index)]
+    label = source.label_NxC
+    shared = (label[query_rows][:, None] * label[found]).sum(-1)
+    return Gallery(
+        query_image=source.image_NxHxWxC[query_rows],
+        query_label=[names(source, row) for row in query_rows],
+        neighbour_image=source.image_NxHxWxC[found],
+        neighbour_label=[[names(source, row) for row in line] for line in found],
+        distance=np.asarray(distance),
+        relevant=shared > 0,
+    )
+
+
+def names(source: Source, row: int) -> str:
+    """Return the labels of a row as text."""
+    return ", ".join(source.label_names[c] for c in np.flatnonzero(source.label_NxC[row]))
+
+
+def reconstructions(
+    described: build.Run, evaluation: Evaluation, rows: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return images as the network sees them, and as its decoder rebuilds them.
+
+    Args:
+      described: the run.
+      evaluation: of the run; holds the variables.
+      rows: row numbers.
+
+    Returns:
+      (original, decoded), uint8 [n, H, W, C].
+    """
+    image = pad_small(to_unit(described.source.image_NxHxWxC[rows]))
+    decoded = described.model.apply(evaluation.variables, image).decoded
+    return tuple(np.asarray(np.rint(np.asarray(part) * 255), np.uint8) for part in (image, decoded))
+
+
+def report_run(
+    config: ConfigDict, described: build.Run, evaluation: Evaluation, workdir: epath.PathLike
+) -> epath.Path:
+    """Write `report.html` of a run: numbers, curves, queries with neighbours, reconstructions.
+
+    Args:
+      config: of the run.
+      described: what `build.build` made of it.
+      evaluation: of the run.
+      workdir: the run's folder.
+
+    Returns:
+      The path of the page.
+    """
+    folder = epath.Path(workdir).expanduser().resolve()
+    source, split = described.source, described.split
+    query = evaluation.encoded["query"].packed_NxW
+    ap_Q = evaluation.results["train"].ap_Q
+    shown = min(10, len(ap_Q))
+    rng = np.random.default_rng(config.data.split_seed)
+    picks = {
+        "Queries drawn at random": np.sort(rng.permutation(len(ap_Q))[:shown]),
+        "Queries with the lowest average precision": np.argsort(ap_Q, kind="stable")[:shown],
+    }
+    galleries = {
+        title: neighbours(
+            source,
+            split.query[pick],
+            query[pick],
+            evaluation.rows["train"],
+            evaluation.encoded["train"].packed_NxW,
+        )
+        for title, pick in picks.items()
+    }
+    original = decoded = None
+    if config.loss.r > 0 or config.training.mode == "two_stage":
+        original, decoded = reconstructions(
+            described, evaluation, split.query[picks["Queries drawn at random"]]
+        )
+    results = {f"database={part}": result for part, result in evaluation.results.items()}
+    numbers = {title: dict(result.metrics) for title, result in results.items()}
+    numbers["database=train"] |= evaluation.code
+    curves = []
+    for title, result in results.items():
+        ks = [int(name.rsplit("_", 1)[1]) for name in result.metrics if "precision_at" in name]
+        values = [result.metrics[f"precision_at_{k}"] for k in ks]
+        curves.append(Curve(title, np.array(ks, float), np.array(values)))
+    made = environment()
+    path = folder / "report.html"
+    write_report(
+        path,
+        title=f"{source.name} · {config.model.bits} bits · {config.variant}",
+        summary={
+            "Data": f"{source.name}, protocol {config.data.protocol}",
+            "Split": split.describe(),
+            "Checkpoint": f"step {evaluation.step}, the best by validation mAP",
+            "Chance level": f"mAP {evaluation.results['train'].metrics['chance']:.4f} "
+            "for a random ranking",
+            "Devices": ", ".join(made["devices"]),
+            "Commit": made["commit"],
+            "Written": datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%d %H:%M UTC"),
+        },
+        metrics=numbers,
+        precision_recall=[
+            Curve(title, result.recall_D, result.precision_D) for title, result in results.items()
+        ],
+        precision_at=curves,
+        galleries=galleries,
+        original=original,
+        decoded=decoded,
+        history=[
+            record
+            for record in read_metrics(folder / "metrics.jsonl")
+            if any(name.startswith(("train/", "valid/")) for name in record)
+        ],
+        bit_mean=evaluation.bit_mean_K,
+        config=config.to_dict(),
+    )
+    return path
