@@ -1,0 +1,27 @@
+"""Deep semi-supervised hashing for image retrieval, in JAX and Flax.
+
+A map, in the order in which data flows; import what you need, nothing happens at import:
+
+    data.sources    images with labels: digits, any TFDS image-classification set
+    data.splits     which rows are labelled, unlabelled, validation, query, database
+    data.pipeline   tf.data batches: stateless for training, padded and masked for evaluation
+    augment         preparation and augmentation on the device
+    convolution     convolution and pooling; fast forms for the CPU
+    models          encoder, decoder, bcoding head, classifier
+    losses          every term of the objective
+    optimizer       optimizers and schedules by name
+    step            one training step
+    build           from a config to data, network and stages
+    train           the loop
+    parallel        the only file that knows devices
+    checkpoint      the only file that knows Orbax
+    run             a run's folder: config, environment, metrics
+    interruption    save before stopping
+    encode          images to codes
+    codes           bits, bytes, distances: the bit order
+    retrieval       distance counts, top-k search
+    metrics         every metric as a function of the counts
+    evaluate        codes to numbers, a run to its results
+    gallery         neighbours and reconstructions of a run
+    report          the HTML page
+"""

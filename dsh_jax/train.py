@@ -186,10 +186,11 @@ class _Loop:
                     unread = []
                 if is_log:
                     self._log(step, time.monotonic() - window_start)
-                if is_save:
-                    self._save(step, state)
-                if is_log or is_save:
                     window_start = time.monotonic()
+                if is_save:
+                    started = time.monotonic()
+                    self._save(step, state)
+                    window_start += time.monotonic() - started  # not the steps' time
                 if stopping:
                     break
         finally:
