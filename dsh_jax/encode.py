@@ -77,7 +77,7 @@ def encode_rows(
     if not len(rows):
         raise ValueError("there are no rows to encode.")
     # Moved once here, instead of with every batch.
-    variables = jax.device_put(variables)
+    variables = parallel.replicate(variables)
     columns: list[list[np.ndarray]] = [[], [], [], []]
     pending = None
     batches = evaluation_batches(source, rows, batch=batch, devices=parallel.device_count())

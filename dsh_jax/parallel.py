@@ -51,6 +51,23 @@ def parallel_apply(function: Callable[[Any, Any], Any]) -> Callable[[Any, Any], 
     return jax.pmap(function, axis_name=AXIS, in_axes=(None, 0))
 
 
+def _sharding(spec: PartitionSpec) -> NamedSharding:
+    """Return a placement over the local devices."""
+    return NamedSharding(Mesh(np.array(jax.local_devices()), (AXIS,)), spec)
+
+
+def replicate(tree: Any) -> Any:
+    """Return arrays that every local device holds, so that no call has to move them again.
+
+    Args:
+      tree: of arrays.
+
+    Returns:
+      The same tree of arrays.
+    """
+    return jax.device_put(tree, _sharding(PartitionSpec()))
+
+
 def assert_replicated(tree: Any) -> None:
     """Check that all devices hold the same bits of every array.
 
@@ -82,8 +99,7 @@ def prefetch(batches: Iterable[Any], size: int = 2) -> Iterator[Any]:
     Yields:
       Trees of arrays sharded over the local devices.
     """
-    mesh = Mesh(np.array(jax.local_devices()), (AXIS,))
-    sharding = NamedSharding(mesh, PartitionSpec(AXIS))
+    sharding = _sharding(PartitionSpec(AXIS))
     ready: queue.Queue = queue.Queue(size)
     stopped = threading.Event()
     end = object()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+import json
 
 import numpy as np
 from etils import epath
@@ -65,14 +66,18 @@ class Split:
 
 
 def save(split: Split, path: epath.PathLike) -> None:
-    """Write the row numbers as one .npz file.
+    """Write the row numbers as one .npz file, and sizes and hash as .json beside it.
 
     Args:
       split: to write.
-      path: of the file.
+      path: of the .npz file.
     """
-    with epath.Path(path).open("wb") as file:
-        np.savez_compressed(file, **dataclasses.asdict(split))
+    path = epath.Path(path)
+    parts = dataclasses.asdict(split)
+    with path.open("wb") as file:
+        np.savez_compressed(file, **parts)
+    summary = {"hash": split.hash, **{name: len(rows) for name, rows in parts.items()}}
+    path.with_suffix(".json").write_text(json.dumps(summary, indent=2) + "\n")
 
 
 def load(path: epath.PathLike) -> Split:
