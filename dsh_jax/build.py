@@ -14,7 +14,7 @@ from ml_collections import ConfigDict
 from dsh_jax import parallel
 from dsh_jax.augment import augment
 from dsh_jax.data import pipeline, sources, splits
-from dsh_jax.models import DSH, STRIDE
+from dsh_jax.models import DSH, STRIDE, Outputs
 from dsh_jax.optimizer import make_optimizer, make_schedule
 from dsh_jax.step import (
     TrainState,
@@ -204,6 +204,7 @@ def make_stages(
                 "training.autoencoder_epochs or autoencoder_steps, or training.mode='joint'."
             )
         objective = autoencoder_objective(reconstruction=loss.reconstruction)
+        _try(objective, model)
         # No weight decay here: it would only shrink the head, which waits for its turn.
         stages.append(
             stage("autoencoder", 0, autoencoder_steps, objective, decode=True, weight_decay=0.0)
@@ -222,10 +223,16 @@ def make_stages(
         reconstruction=loss.reconstruction,
         reduction=loss.reduction,
     )
+    _try(objective, model)
     if rate.weight_decay_in not in ("optimizer", "loss"):
         raise ValueError(
             f"optimizer.weight_decay_in is {rate.weight_decay_in!r}; it must be 'optimizer' or "
             "'loss'."
+        )
+    if rate.weight_decay_kernels not in ("all", "classifier"):
+        raise ValueError(
+            f"optimizer.weight_decay_kernels is {rate.weight_decay_kernels!r}; it must be 'all' or "
+            "'classifier'."
         )
     decoupled = rate.weight_decay_in == "optimizer"
     stages.append(
@@ -241,6 +248,16 @@ def make_stages(
         )
     )
     return stages
+
+
+def _try(objective: Callable, model: DSH) -> None:
+    """Trace an objective, so that a bad option stops now and not at the first batch."""
+    image = jax.ShapeDtypeStruct((1, *model.shape), jnp.float32)
+    bits = jax.ShapeDtypeStruct((1, model.bits), jnp.float32)
+    classes = jax.ShapeDtypeStruct((1, model.classes), jnp.float32)
+    outputs = Outputs(feature=None, logit=bits, bcoding=bits, score=classes, decoded=image)
+    batch = {"label": classes, "is_labelled": jax.ShapeDtypeStruct((1,), bool)}
+    jax.eval_shape(lambda *args: objective(*args, None), outputs, image, batch)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -288,7 +305,9 @@ def build(config: ConfigDict) -> Run:
     """
     training = config.training
     source, split = load_data(config)
-    # Only to fail now, and not at the first batch.
+    steps_per_epoch = -(-len(split.train) // max(training.batch_size, 1))
+    # These two only to fail now, and not at the first batch.
+    duration(config.evaluation, "validate_every", steps_per_epoch)
     pipeline.labelled_rows_per_batch(
         training.batch_size,
         training.labelled_share,
@@ -296,7 +315,6 @@ def build(config: ConfigDict) -> Run:
         has_unlabelled=len(split.unlabelled) > 0,
     )
     model = make_model(config, source)
-    steps_per_epoch = -(-len(split.train) // training.batch_size)
     return Run(
         source=source,
         split=split,

@@ -139,6 +139,24 @@ class Evaluation:
         return flat
 
 
+def check_split(split: splits.Split, folder: epath.Path) -> None:
+    """Check that a split is the one that a run was trained with.
+
+    Args:
+      split: that the data give now.
+      folder: of the run; holds split.npz.
+
+    Raises:
+      ValueError: where it is another.
+    """
+    trained = splits.load(folder / "split.npz").hash
+    if trained != split.hash:
+        raise ValueError(
+            f"{folder} was trained on the split {trained}, but the data now give {split.hash}: "
+            "they changed since; queries could be among the training rows."
+        )
+
+
 def evaluate_run(config: ConfigDict, described: build.Run, workdir: epath.PathLike) -> Evaluation:
     """Evaluate a run's best checkpoint: query against database=train and database=unseen.
 
@@ -160,14 +178,9 @@ def evaluate_run(config: ConfigDict, described: build.Run, workdir: epath.PathLi
     """
     folder = epath.Path(workdir).expanduser().resolve()
     source, split = described.source, described.split
-    saved = folder / "split.npz"
-    if not saved.exists():
+    if not (folder / "split.npz").exists():
         raise ValueError(f"{folder} holds no split.npz: train there first.")
-    if (trained := splits.load(saved).hash) != split.hash:
-        raise ValueError(
-            f"{folder} was trained on the split {trained}, but the data now give {split.hash}: "
-            "they changed since; queries could be among the training rows."
-        )
+    check_split(split, folder)
     with contextlib.closing(Checkpoints(folder)) as checkpoints:
         step = checkpoints.best_step()
         if step is None:

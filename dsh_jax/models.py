@@ -115,7 +115,7 @@ def conv3x3(features: int) -> Callable[..., nn.Module]:
         features,
         (3, 3),
         kernel_init=nn.initializers.he_normal(),
-        conv_general_dilated=convolution.conv_general_dilated,
+        conv_general_dilated=convolution.convolution,
     )
 
 

@@ -49,7 +49,10 @@ def make_schedule(
     elif name == "one_cycle":
         main = optax.linear_schedule(peak, 0.0, rest)
     elif name == "steps":
-        at = {max(1, int(share * steps) - warmup_steps): factor for share in boundaries}
+        at: dict[int, float] = {}
+        for share in boundaries:  # two may fall on one step of a short training
+            step = max(1, int(share * steps) - warmup_steps)
+            at[step] = at.get(step, 1.0) * factor
         main = optax.piecewise_constant_schedule(peak, at)
     else:
         raise ValueError(

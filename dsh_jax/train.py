@@ -41,7 +41,10 @@ def train(config: ConfigDict, workdir: epath.PathLike, *, stop_step: int | None 
     """
     started = time.monotonic()
     run = build.build(config)
+    run.state_shapes(0)  # a bad setting must stop here, before the folder holds this config
     folder = open_run(config, workdir)
+    if (folder / "split.npz").exists():
+        evaluate.check_split(run.split, folder)
     splits.save(run.split, folder / "split.npz")
     state = run.initial_state()
     logging.info("%s, protocol %s: %s", run.source.name, config.data.protocol, run.split.describe())
@@ -62,9 +65,13 @@ def train(config: ConfigDict, workdir: epath.PathLike, *, stop_step: int | None 
                 continue
             if done == stage.start:
                 state = _enter(state, stage)
+            # As the step returns it: it would compile again for its own results.
+            state = parallel.replicate(state)
             loop = _Loop(config, run, stage, checkpoints, writer, validator, interruption)
             state, done = loop(state, stop_step=stop_step)
-            if done < stage.stop:
+            # A stage may be complete where the run is not.
+            stopped = done == stop_step or interruption.asked
+            if done < stage.stop or (stopped and stage is not run.stages[-1]):
                 logging.info("stopped after step %d; the same command goes on from there", done)
                 return False
         logging.info("training took %.1f s", time.monotonic() - started)

@@ -77,7 +77,7 @@ def bench_train(config) -> dict[str, float]:
         )
     )
     batch = next(parallel.prefetch([item]))
-    state = described.initial_state()
+    state = parallel.replicate(described.initial_state())
     measure = functools.partial(images_per_second, stage.step, batch=batch, images=images)
     _, state = measure(state, steps=5)  # compiles
     bare = []
@@ -134,6 +134,7 @@ def paper_step(batch_size: int, width: float):
 def bench_torch() -> dict[str, float]:
     """Return the bare step's speed against PyTorch's, in turns."""
     step, state, batch = paper_step(_BATCH.value, _WIDTH.value)
+    state = parallel.replicate(state)
     measure = functools.partial(images_per_second, step, batch=batch, images=_BATCH.value)
     _, state = measure(state, steps=5)  # compiles
     script = epath.Path(__file__).parent / "bench_torch.py"

@@ -109,6 +109,7 @@ def train_batches(
         # A seed of its own: two pools of one size would otherwise share their permutation.
         pools.append((tf.constant(unlabelled, tf.int64), batch - take, seed + 1))
 
+    @tf.autograph.experimental.do_not_convert  # plain operations: nothing to convert
     def make(step: tf.Tensor) -> dict[str, tf.Tensor]:
         parts = [
             tf.reshape(_rows_at(rows, step, count, pool_seed), [devices, count // devices])
@@ -155,6 +156,7 @@ def evaluation_batches(
     image_NxHxWxC = tf.constant(source.image_NxHxWxC)
     shape = [devices, per_device]
 
+    @tf.autograph.experimental.do_not_convert
     def make(row: tf.Tensor, is_real: tf.Tensor) -> dict[str, tf.Tensor]:
         return {
             "image": tf.gather(image_NxHxWxC, tf.reshape(row, shape)),

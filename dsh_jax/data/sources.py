@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import difflib
 import os
+import re
 
 import numpy as np
 from etils import epath
@@ -62,7 +63,15 @@ def multi_hot(label_N: np.ndarray, classes: int) -> np.ndarray:
 
     Returns:
       label_NxC, uint8.
+
+    Raises:
+      ValueError: for a label outside [0, classes); some sets mark rows without a label by -1.
     """
+    outside = np.flatnonzero((label_N < 0) | (label_N >= classes))
+    if len(outside):
+        raise ValueError(
+            f"row {outside[0]} has the label {label_N[outside[0]]}; it must be in [0, {classes})."
+        )
     return np.eye(classes, dtype=np.uint8)[label_N]
 
 
@@ -121,21 +130,26 @@ def tfds_classification(name: str, data_dir: str = "", image_size: int = 0) -> S
         )
     try:
         builder = tfds.builder(name, data_dir=folder or None)
-    except tfds.core.registered.DatasetNotFoundError as error:
-        known = ["digits", *tfds.list_builders(with_community_datasets=False)]
-        near = difflib.get_close_matches(name, known, n=3) or ["digits", "mnist", "cifar10"]
+    except Exception as error:  # TFDS has a type of its own for each way to misspell
+        known = sorted({"digits", *tfds.list_builders(with_community_datasets=False)})
+        stem = re.split("[:/]", name.lower())[0]
+        reason = str(error).strip().partition("\n")[0]
+        near = difflib.get_close_matches(stem, known, n=3) or ["digits", "mnist", "cifar10"]
         raise ValueError(
             f"unknown data set {name!r}: data.name must be 'digits' or a TensorFlow Datasets name; "
-            f"near ones: {', '.join(near)}."
+            f"near ones: {', '.join(near)}. TFDS says: {reason}"
         ) from error
     features = builder.info.features
-    if features is None or not {"image", "label"} <= set(features):
+    is_classification = {"image", "label"} <= set(features or ()) and isinstance(
+        features["label"], tfds.features.ClassLabel
+    )
+    if not is_classification:
         raise ValueError(
             f"{name} has the features {sorted(features or ())}; an image-classification set has "
-            "'image' and 'label'."
+            "'image' and 'label', one class a row."
         )
     try:
-        builder.download_and_prepare()
+        _prepare(builder)
     except Exception as error:  # whatever stopped it, the reader needs the way out
         raise ValueError(
             f"{name} is not prepared under {builder.data_path} and could not be downloaded "
@@ -144,6 +158,19 @@ def tfds_classification(name: str, data_dir: str = "", image_size: int = 0) -> S
             "data.data_dir or TFDS_DATA_DIR at its parent."
         ) from error
     return _read(builder, name, image_size)
+
+
+def _prepare(builder) -> None:
+    """Download and prepare the set, unless its folder is there already."""
+    from tensorflow_datasets.core.download import downloader
+
+    # TFDS asks ten more times for each file and doubles its wait: without a network the error would
+    # come after more than three minutes. Three times take about a second.
+    retries, downloader.MAX_RETRIES = downloader.MAX_RETRIES, 3
+    try:
+        builder.download_and_prepare()
+    finally:
+        downloader.MAX_RETRIES = retries
 
 
 def _read(builder, name: str, image_size: int) -> Source:

@@ -161,7 +161,8 @@ def _paper(source: Source, rng: np.random.Generator, queries: int):
     """
     everything = np.arange(len(source))
     rarest = int(source.label_NxC.sum(0).min())
-    per_class = {"cifar10": 5000, "mnist": 6000}.get(source.name.split(":")[0], rarest * 5 // 6)
+    name = source.name.lower().split(":")[0]  # TFDS takes Mnist and mnist:3.0.1 as well
+    per_class = {"cifar10": 5000, "mnist": 6000}.get(name, rarest * 5 // 6)
     train = take_per_class(everything, source.label_NxC, per_class, rng)
     rest = np.setdiff1d(everything, train)
     queries = queries or min(1000, len(rest) // 2)

@@ -1,0 +1,157 @@
+"""Image preparation against cases worked by hand."""
+
+import functools
+
+import chex
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from dsh_jax import augment
+
+seeds = st.integers(0, 2**31 - 1)
+every = functools.partial(augment.augment, shift_pixels=2, flips=True, cutout_size=3)
+every_jitted = jax.jit(every)
+SHAPE = (6, 5, 3)
+
+
+def keys(seed, rows):
+    return jax.random.split(jax.random.key(seed), rows)
+
+
+def images(seed, rows):
+    return jnp.array(np.random.default_rng(seed).random((rows, *SHAPE)), jnp.float32)
+
+
+def counted(height, width):
+    """An image whose pixels all differ, none of them 0."""
+    return 1.0 + jnp.arange(height * width, dtype=jnp.float32).reshape(height, width, 1)
+
+
+def drawn(function, image, draws=200):
+    """The distinct results over many keys, each as the bytes of an array."""
+    many = jax.jit(jax.vmap(lambda key: function(key, image)))(keys(0, draws))
+    return np.unique(many, axis=0)
+
+
+def test_to_unit_takes_bytes_to_the_unit_interval():
+    unit = augment.to_unit(jnp.array([0, 51, 255], jnp.uint8))
+    assert unit.dtype == jnp.float32
+    np.testing.assert_allclose(unit, [0, 0.2, 1], rtol=1e-6)
+
+
+# Padding.
+
+
+def test_mnist_gets_two_black_pixels_on_each_side():
+    padded = augment.pad_small(jnp.ones((2, 28, 28, 1)))
+    chex.assert_shape(padded, (2, 32, 32, 1))
+    np.testing.assert_array_equal(padded[:, 2:30, 2:30], 1)
+    assert padded.sum() == 2 * 28 * 28  # and nothing else is lit
+
+
+def test_an_odd_excess_goes_below_and_to_the_right():
+    padded = augment.pad_small(counted(1, 2)[None], side=4)[0, :, :, 0]
+    np.testing.assert_array_equal(padded, [[0] * 4, [0, 1, 2, 0], [0] * 4, [0] * 4])
+
+
+def test_each_side_is_padded_by_itself():
+    padded = augment.pad_small(jnp.ones((1, 30, 40, 3)))
+    chex.assert_shape(padded, (1, 32, 40, 3))
+    np.testing.assert_array_equal(padded[0, :, 0, 0], [0] + [1] * 30 + [0])
+
+
+@pytest.mark.parametrize("shape", [(32, 32), (32, 64), (33, 40)])
+def test_large_images_are_not_padded(shape):
+    image = jnp.ones((1, *shape, 1))
+    chex.assert_trees_all_equal(augment.pad_small(image), image)
+
+
+# Each operation.
+
+
+def test_shift_moves_by_every_offset_and_fills_with_black():
+    found = drawn(lambda key, image: augment.shift(key, image, 1), counted(3, 3))
+    padded = np.pad(counted(3, 3), ((1, 1), (1, 1), (0, 0)))
+    wanted = [padded[i : i + 3, j : j + 3] for i in range(3) for j in range(3)]
+    np.testing.assert_array_equal(found, np.unique(wanted, axis=0))
+
+
+def test_flip_gives_the_image_or_its_mirror_left_to_right():
+    image = counted(2, 3)
+    wanted = [[[1, 2, 3], [4, 5, 6]], [[3, 2, 1], [6, 5, 4]]]
+    np.testing.assert_array_equal(drawn(augment.flip, image)[..., 0], wanted)
+
+
+def test_flip_is_fair():
+    image = jnp.array([[[0.0], [1.0]]])
+    many = jax.jit(jax.vmap(lambda key: augment.flip(key, image)))(keys(0, 2000))
+    assert many[:, 0, 0, 0].mean() == pytest.approx(0.5, abs=0.05)
+
+
+@pytest.mark.parametrize("size", [2, 3])
+def test_cutout_greys_one_square_wherever_its_centre_lies(size):
+    found = drawn(lambda key, image: augment.cutout(key, image, size), counted(3, 4))
+    wanted = []
+    for row in range(3):
+        for column in range(4):
+            cut = np.array(counted(3, 4))
+            top, left = row - size // 2, column - size // 2
+            cut[max(0, top) : top + size, max(0, left) : left + size] = 0.5
+            wanted.append(cut)
+    np.testing.assert_array_equal(found, np.unique(wanted, axis=0))
+
+
+def test_cutout_greys_all_channels():
+    cut = jax.jit(augment.cutout, static_argnums=2)(jax.random.key(0), jnp.ones((4, 4, 3)), 2)
+    is_grey = np.asarray(cut == 0.5)
+    assert is_grey.any()
+    np.testing.assert_array_equal(is_grey.all(-1), is_grey.any(-1))
+
+
+# All together.
+
+
+def test_everything_off_is_the_identity():
+    image = images(0, 4)
+    same = augment.augment(keys(0, 4), image, shift_pixels=0, flips=False, cutout_size=0)
+    chex.assert_trees_all_equal(same, image)
+
+
+@settings(deadline=None, max_examples=20)
+@given(seed=seeds)
+def test_images_keep_their_shape_and_range(seed):
+    image = images(seed, 8)
+    moved = every_jitted(keys(seed, 8), image)
+    chex.assert_equal_shape([moved, image])
+    assert moved.dtype == image.dtype
+    assert np.min(moved) >= 0
+    assert np.max(moved) <= 1
+
+
+@settings(deadline=None, max_examples=20)
+@given(seed=seeds)
+def test_a_row_depends_on_its_own_key_and_image_alone(seed):
+    key, image = keys(seed, 8), images(seed, 8)
+    moved = every_jitted(key, image)
+    order = np.random.default_rng(seed).permutation(8)
+    chex.assert_trees_all_equal(every_jitted(key[order], image[order]), moved[order])
+    other = every_jitted(keys(seed + 1, 8).at[0].set(key[0]), image.at[1:].set(0))
+    chex.assert_trees_all_equal(other[0], moved[0])
+
+
+def test_rows_draw_apart():
+    image = jnp.broadcast_to(images(0, 1), (32, *SHAPE))
+    moved = every_jitted(keys(0, 32), image)
+    assert len(np.unique(moved, axis=0)) > 16
+
+
+def test_switching_one_operation_off_leaves_the_others_draws_alone():
+    image = images(0, 8)
+    with_cutout = every_jitted(keys(0, 8), image)
+    without = jax.jit(functools.partial(every, cutout_size=0))(keys(0, 8), image)
+    uncut = with_cutout != 0.5
+    np.testing.assert_array_equal(with_cutout[uncut], without[uncut])

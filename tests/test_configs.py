@@ -1,0 +1,48 @@
+"""Every config of every variant describes a run."""
+
+import importlib
+
+import pytest
+import tiny
+from etils import epath
+
+from configs import default
+from dsh_jax import build
+from dsh_jax.run import flatten
+
+FOLDER = epath.Path(default.__file__).parent
+NAMES = sorted(path.stem for path in FOLDER.glob("*.py") if path.stem != "__init__")
+EXTRA = {"cifar10": ("cpu",)}
+VARIANTS = [
+    (name, variant)
+    for name in NAMES
+    for variant in ("intended", "printed", "modern", "smoke", *EXTRA.get(name, ()))
+]
+SIDES = {"digits": (32, 1), "mnist": (28, 1)}  # of the images, with their channels
+
+
+def get_config(name, variant):
+    return importlib.import_module(f"configs.{name}").get_config(variant)
+
+
+@pytest.mark.parametrize(("name", "variant"), VARIANTS)
+def test_config_has_the_fields_of_the_default_and_no_other(name, variant):
+    config = get_config(name, variant)
+    assert flatten(config).keys() == flatten(default.get_config()).keys()
+    assert config.variant == variant
+
+
+@pytest.mark.parametrize(("name", "variant"), VARIANTS)
+def test_config_builds_network_and_stages(name, variant):
+    config = get_config(name, variant)
+    side, channels = SIDES.get(config.data.name, (32, 3))
+    model = build.make_model(config, tiny.source(side=side, channels=channels))
+    stages = build.make_stages(config, model, steps_per_epoch=100, multilabel=False)
+    assert stages[-1].stop > 0
+    assert build.duration(config.evaluation, "validate_every", 100) > 0
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_unknown_variant_is_refused_by_the_known_ones(name):
+    with pytest.raises(ValueError, match=r"unknown variant 'moden'; known: .*modern"):
+        get_config(name, "moden")

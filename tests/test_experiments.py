@@ -1,0 +1,115 @@
+"""The commands as a user types them."""
+
+import json
+import os
+import subprocess
+import sys
+
+import pytest
+import tiny
+from etils import epath
+
+from dsh_jax.run import read_metrics
+from experiments import console
+
+ROOT = epath.Path(__file__).parent.parent
+FORCED = ("XLA_FLAGS", "JAX_NUMPY_RANK_PROMOTION")
+SMALL = {
+    "model.width": 1 / 32,
+    "model.fc_dim": 8,
+    "training.batch_size": 16,
+    "training.mode": "joint",
+    "training.hashing_epochs": 0.0,
+    "training.hashing_steps": 20,
+}
+
+
+def command(program, *flags):
+    """Return the finished process of `python -m experiments.<program>`."""
+    env = {name: value for name, value in os.environ.items() if name not in FORCED}
+    env |= {
+        "JAX_DISABLE_MOST_OPTIMIZATIONS": "1",
+        "JAX_COMPILATION_CACHE_DIR": tiny.CACHE.name,
+        "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
+    }
+    return subprocess.run(
+        [sys.executable, "-m", f"experiments.{program}", *flags],
+        cwd=ROOT,
+        env=env,
+        capture_output=True,
+        text=True,
+    )
+
+
+def last_line(text):
+    return text.strip().splitlines()[-1]
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    """A run made by the training command: (folder, process)."""
+    folder = epath.Path(tmp_path_factory.mktemp("command")) / "run"
+    sizes = [f"--config.{name}={value}" for name, value in SMALL.items()]
+    process = command("train", "--config=configs/digits.py:smoke", *sizes, f"--workdir={folder}")
+    assert process.returncode == 0, process.stderr
+    return folder, process
+
+
+def test_training_prints_its_table_and_its_map(trained):
+    folder, process = trained
+    assert "database=train (1,221)" in process.stdout
+    result = json.loads(last_line(process.stdout))
+    assert result["workdir"] == str(folder)
+    (record,) = [r for r in read_metrics(folder / "metrics.jsonl") if "eval/map" in r]
+    assert result["map"] == record["eval/map"]
+    assert (folder / "report.html").exists()
+
+
+def test_flags_change_the_config(trained):
+    folder, _ = trained
+    config = json.loads((folder / "config.json").read_text())
+    assert config["variant"] == "smoke"
+    assert config["training"]["hashing_steps"] == 20
+
+
+def test_evaluation_command_gives_the_same_numbers(trained):
+    folder, process = trained
+    again = command("evaluate", f"--workdir={folder}")
+    assert again.returncode == 0, again.stderr
+    table = process.stdout.strip().rpartition("\n")[0].strip()
+    assert again.stdout.strip() == table
+
+
+def test_a_misspelt_data_set_is_one_clear_line(tmp_path):
+    process = command(
+        "train",
+        "--config=configs/digits.py:smoke",
+        "--config.data.name=mnits",
+        f"--workdir={tmp_path / 'run'}",
+    )
+    assert process.returncode == 1
+    assert process.stdout == ""
+    assert "Traceback" not in process.stderr
+    (error,) = [line for line in process.stderr.splitlines() if line.startswith("error: ")]
+    assert "unknown data set 'mnits'" in error
+    assert "mnist" in error
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize("error", [ValueError, FloatingPointError])
+def test_errors_of_settings_and_data_are_one_line(error):
+    with pytest.raises(SystemExit, match="error: the rate is 0; set it above 0"):
+        with console.clear_errors():
+            raise error("the rate is 0; set it above 0")
+
+
+def test_errors_of_the_program_keep_their_traceback():
+    with pytest.raises(KeyError), console.clear_errors():
+        raise KeyError("bits")
+
+
+def test_missing_config_is_asked_for(tmp_path):
+    process = command("train", f"--workdir={tmp_path / 'run'}")
+    assert process.returncode != 0
+    assert "flag --config=None: Flag --config must have a value other than None" in process.stderr
+    assert "Traceback" not in process.stderr

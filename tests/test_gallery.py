@@ -1,0 +1,125 @@
+"""The report shows the run's numbers, and the neighbours that its codes have."""
+
+import dataclasses
+import shutil
+
+import numpy as np
+import pytest
+import tiny
+from etils import epath
+
+from dsh_jax import build, evaluate, gallery
+
+
+@pytest.fixture(scope="module", autouse=True)
+def quick():
+    with tiny.quick_compilation():
+        yield
+
+
+@pytest.fixture(scope="module")
+def run():
+    return build.build(tiny.config())
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    folder = epath.Path(tmp_path_factory.mktemp("reported")) / "run"
+    shutil.copytree(tiny.finished_run(), folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def evaluation(run, folder):
+    return evaluate.evaluate_run(tiny.config(), run, folder)
+
+
+@pytest.fixture(scope="module")
+def page(run, evaluation, folder):
+    path = gallery.report_run(tiny.config(), run, evaluation, folder)
+    assert path == folder / "report.html"
+    return path.read_text()
+
+
+def labelled_source():
+    """Return images whose pixels are their row numbers; row 3 has two labels, row 4 none."""
+    source = tiny.source(rows=8)
+    label_NxC = source.label_NxC.copy()
+    label_NxC[3, 0] = 1
+    label_NxC[4] = 0
+    image = np.broadcast_to(np.arange(8, dtype=np.uint8)[:, None, None, None], (8, 32, 32, 1))
+    return dataclasses.replace(source, image_NxHxWxC=image, label_NxC=label_NxC, multilabel=True)
+
+
+def found(**options):
+    """Search 0000 and 1111 of rows 0 and 1 among 0001, 0000, 1000, 1111 of rows 7, 3, 4, 1."""
+    return gallery.neighbours(
+        labelled_source(),
+        np.array([0, 1]),
+        np.array([[0b0000], [0b1111]], np.uint8),
+        np.array([7, 3, 4, 1]),
+        np.array([[0b0001], [0b0000], [0b1000], [0b1111]], np.uint8),
+        **options,
+    )
+
+
+def test_neighbours_are_the_nearest_rows_the_first_of_equals_first():
+    result = found(count=3)
+    np.testing.assert_array_equal(result.distance, [[0, 1, 1], [0, 3, 3]])
+    np.testing.assert_array_equal(result.neighbour_image[:, :, 0, 0, 0], [[3, 7, 4], [1, 7, 4]])
+    np.testing.assert_array_equal(result.query_image[:, 0, 0, 0], [0, 1])
+
+
+def test_neighbours_are_relevant_where_they_share_a_label():
+    result = found(count=3)
+    np.testing.assert_array_equal(result.relevant, [[True, False, False], [True, False, False]])
+
+
+def test_labels_are_named():
+    result = found(count=3)
+    assert result.query_label == ["a", "b"]
+    assert result.neighbour_label == [["a, d", "h", ""], ["b", "h", ""]]
+
+
+def test_a_small_database_gives_all_of_its_rows():
+    assert found(count=10).distance.shape == (2, 4)
+
+
+@pytest.mark.parametrize("part", ["train", "unseen"])
+def test_page_shows_the_numbers(page, evaluation, part):
+    for name in ("map", "map_optimistic", "precision_at_100"):
+        assert f"<td>{evaluation.results[part].metrics[name]:.4f}</td>" in page
+
+
+def test_page_says_what_it_was_made_of(page, run, evaluation):
+    assert "<h1>digits · 12 bits · intended</h1>" in page
+    assert run.split.hash in page
+    assert f"step {evaluation.step}, the best by validation mAP" in page
+    assert "mAP 0.1" in page
+
+
+def test_page_shows_queries_and_reconstructions(page):
+    assert page.count('<ol class="neighbours">') == 20
+    assert page.count('alt="reconstruction ') == 10
+
+
+def test_page_of_a_network_without_decoder_shows_no_reconstructions(run, evaluation, folder):
+    path = gallery.report_run(tiny.joint(), run, evaluation, folder)
+    assert "Reconstructions" not in path.read_text()
+
+
+def test_page_of_a_small_unseen_database_can_be_written(run, evaluation, folder):
+    unseen = evaluation.results["unseen"]
+    few = {name: value for name, value in unseen.metrics.items() if "precision_at" not in name}
+    results = evaluation.results | {"unseen": dataclasses.replace(unseen, metrics=few)}
+    path = gallery.report_run(
+        tiny.config(), run, dataclasses.replace(evaluation, results=results), folder
+    )
+    assert f"<td>{few['map']:.4f}</td>" in path.read_text()
+
+
+def test_reconstructions_are_images_of_the_size_that_the_network_sees(run, evaluation):
+    original, decoded = gallery.reconstructions(run, evaluation, np.array([5, 6]))
+    np.testing.assert_array_equal(original, run.source.image_NxHxWxC[[5, 6]])
+    assert decoded.shape == original.shape
+    assert decoded.dtype == np.uint8
