@@ -35,6 +35,8 @@ def get_config(variant: str = "intended") -> ConfigDict:
     augment.shift = 0  # pixels, up to
     augment.flip = False  # left to right
     augment.cutout = 0  # side of the square, pixels
+    augment.affine_degrees = 0.0  # turn and slant, up to
+    augment.affine_scale = 0.0  # stretch of each side, up to this share
 
     config.model = model = ConfigDict()
     model.bits = 48

@@ -90,10 +90,47 @@ def cutout(key: jax.Array, image_HxWxC: jax.Array, size: int) -> jax.Array:
     return jnp.where(inside, 0.5, image_HxWxC)
 
 
+def affine(key: jax.Array, image_HxWxC: jax.Array, degrees: float, scale: float) -> jax.Array:
+    """Return the image turned, stretched and slanted about its centre, by linear interpolation.
+
+    Angle and slant are uniform in ±degrees, the two sides' factors in 1 ± scale. Outside is 0.
+
+    Args:
+      key: of the draws.
+      image_HxWxC: one image.
+      degrees: the largest angle.
+      scale: the largest stretch, below 1.
+
+    Returns:
+      An image of the same shape.
+    """
+    angle, slant, high, wide = jax.random.uniform(key, (4,), minval=-1, maxval=1)
+    angle, slant = jnp.deg2rad(degrees * angle), jnp.tan(jnp.deg2rad(degrees * slant))
+    turn = jnp.array([[jnp.cos(angle), -jnp.sin(angle)], [jnp.sin(angle), jnp.cos(angle)]])
+    matrix = turn @ jnp.array([[1 + scale * high, slant], [0.0, 1 + scale * wide]])
+    height, width = image_HxWxC.shape[:2]
+    centre_2 = jnp.array([(height - 1) / 2, (width - 1) / 2])
+    place_2xHxW = jnp.stack(jnp.meshgrid(jnp.arange(height), jnp.arange(width), indexing="ij"))
+    offset_2xHxW = place_2xHxW - centre_2[:, None, None]
+    source_2xHxW = jnp.einsum("ij,jhw->ihw", matrix, offset_2xHxW) + centre_2[:, None, None]
+
+    def sample(image_HxW):
+        return jax.scipy.ndimage.map_coordinates(image_HxW, list(source_2xHxW), order=1)
+
+    return jax.vmap(sample, in_axes=2, out_axes=2)(image_HxWxC)
+
+
 def augment(
-    key_B: jax.Array, image_BxHxWxC: jax.Array, *, shift_pixels: int, flips: bool, cutout_size: int
+    key_B: jax.Array,
+    image_BxHxWxC: jax.Array,
+    *,
+    shift_pixels: int = 0,
+    flips: bool = False,
+    cutout_size: int = 0,
+    affine_degrees: float = 0.0,
+    affine_scale: float = 0.0,
 ) -> jax.Array:
-    """Return randomly moved, mirrored and cut images; each row by its own key.
+    """Return randomly turned, moved, mirrored and cut images; each row by its own key.
 
     Args:
       key_B: one key a row, so that a row's draw does not depend on how rows are spread.
@@ -101,13 +138,16 @@ def augment(
       shift_pixels: see `shift`; 0 is off.
       flips: see `flip`.
       cutout_size: see `cutout`; 0 is off.
+      affine_degrees, affine_scale: see `affine`; both 0 is off.
 
     Returns:
       Images of the same shape.
     """
 
     def one(key, image):
-        shift_key, flip_key, cutout_key = jax.random.split(key, 3)
+        affine_key, shift_key, flip_key, cutout_key = jax.random.split(key, 4)
+        if affine_degrees or affine_scale:
+            image = affine(affine_key, image, affine_degrees, affine_scale)
         if shift_pixels:
             image = shift(shift_key, image, shift_pixels)
         if flips:

@@ -14,6 +14,7 @@ from ml_collections import ConfigDict
 from dsh_jax import parallel
 from dsh_jax.augment import augment
 from dsh_jax.data import pipeline, sources, splits
+from dsh_jax.encode import make_encoder
 from dsh_jax.models import DSH, STRIDE, Outputs
 from dsh_jax.optimizer import make_optimizer, make_schedule
 from dsh_jax.step import (
@@ -162,6 +163,8 @@ def make_stages(
             shift_pixels=config.augment.shift,
             flips=config.augment.flip,
             cutout_size=config.augment.cutout,
+            affine_degrees=config.augment.affine_degrees,
+            affine_scale=config.augment.affine_scale,
         ),
         "beta": beta_schedule(beta=loss.beta, growth=loss.beta_growth, power=loss.beta_power),
         "ema_decay": training.ema_decay,
@@ -267,6 +270,7 @@ class Run:
     Attributes:
       source, split: the data.
       model: the network.
+      encoder: its evaluation, see `encode.make_encoder`.
       stages: of training, in order.
       steps_per_epoch: training rows / batch, rounded up.
       seed: of parameters and draws.
@@ -276,6 +280,7 @@ class Run:
     source: sources.Source
     split: splits.Split
     model: DSH
+    encoder: Callable
     stages: list[Stage]
     steps_per_epoch: int
     seed: int
@@ -319,6 +324,7 @@ def build(config: ConfigDict) -> Run:
         source=source,
         split=split,
         model=model,
+        encoder=make_encoder(model),
         stages=make_stages(config, model, steps_per_epoch, source.multilabel),
         steps_per_epoch=steps_per_epoch,
         seed=config.seed,

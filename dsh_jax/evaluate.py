@@ -16,7 +16,7 @@ from ml_collections import ConfigDict
 from dsh_jax import build, codes, metrics, retrieval
 from dsh_jax.checkpoint import Checkpoints
 from dsh_jax.data import splits
-from dsh_jax.encode import Encoded, encode_rows, make_encoder
+from dsh_jax.encode import Encoded, encode_rows
 from dsh_jax.run import make_writer
 
 PRECISION_AT = (100, 200, 400, 500, 600, 800, 1000)  # the paper's Table 2, and its @500
@@ -190,12 +190,11 @@ def evaluate_run(config: ConfigDict, described: build.Run, workdir: epath.PathLi
     rows = {"query": split.query, "train": split.train}
     if len(split.unseen):
         rows["unseen"] = split.unseen
-    encoder = make_encoder(described.model)
     encoded = {}
     for part, part_rows in rows.items():
         started = time.monotonic()
         encoded[part] = encode_rows(
-            encoder, variables, source, part_rows, batch=config.evaluation.batch_size
+            described.encoder, variables, source, part_rows, batch=config.evaluation.batch_size
         )
         rate = len(part_rows) / (time.monotonic() - started)
         logging.info("encoded %s: %d images, %.0f images/s", part, len(part_rows), rate)

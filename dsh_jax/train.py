@@ -16,7 +16,7 @@ from ml_collections import ConfigDict
 from dsh_jax import build, evaluate, parallel
 from dsh_jax.checkpoint import Checkpoints
 from dsh_jax.data import pipeline, splits
-from dsh_jax.encode import encode_rows, make_encoder
+from dsh_jax.encode import encode_rows
 from dsh_jax.interruption import Interruption
 from dsh_jax.run import check_finite, make_writer, open_run
 from dsh_jax.step import TrainState
@@ -24,12 +24,19 @@ from dsh_jax.step import TrainState
 NOT_VALIDATED = -1.0  # the validation mAP of a checkpoint that no validation has seen
 
 
-def train(config: ConfigDict, workdir: epath.PathLike, *, stop_step: int | None = None) -> bool:
+def train(
+    config: ConfigDict,
+    workdir: epath.PathLike,
+    *,
+    described: build.Run | None = None,
+    stop_step: int | None = None,
+) -> bool:
     """Train a network to the end of its config, from the latest checkpoint where there is one.
 
     Args:
       config: see configs/default.py.
       workdir: the run's folder; holds config, split, metrics, TensorBoard files, checkpoints.
+      described: what `build.build` makes of the config, where the caller has it already.
       stop_step: save and stop after this step, as an interruption would.
 
     Returns:
@@ -40,7 +47,7 @@ def train(config: ConfigDict, workdir: epath.PathLike, *, stop_step: int | None 
       FloatingPointError: where a loss is not finite.
     """
     started = time.monotonic()
-    run = build.build(config)
+    run = described or build.build(config)
     run.state_shapes(0)  # a bad setting must stop here, before the folder holds this config
     folder = open_run(config, workdir)
     if (folder / "split.npz").exists():
@@ -103,7 +110,7 @@ class Validator:
         self._source = run.source
         self._bits = config.model.bits
         self._batch = config.evaluation.batch_size
-        self._encoder = make_encoder(run.model)
+        self._encoder = run.encoder
         self._query = run.split.validation
         rng = np.random.default_rng(config.data.split_seed)
         size = min(config.evaluation.validation_database, len(run.split.train))

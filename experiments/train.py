@@ -26,9 +26,9 @@ def main(argv):
     console.quiet()
     config, workdir = _CONFIG.value, _WORKDIR.value
     with console.clear_errors():
-        if not train.train(config, workdir):
-            return 1
         described = build.build(config)
+        if not train.train(config, workdir, described=described):
+            return 1
         evaluation = evaluate.evaluate_run(config, described, workdir)
         page = gallery.report_run(config, described, evaluation, workdir)
     print(f"\n{evaluate.table(evaluation)}\n")

@@ -13,7 +13,14 @@ from hypothesis import strategies as st
 from dsh_jax import augment
 
 seeds = st.integers(0, 2**31 - 1)
-every = functools.partial(augment.augment, shift_pixels=2, flips=True, cutout_size=3)
+every = functools.partial(
+    augment.augment,
+    shift_pixels=2,
+    flips=True,
+    cutout_size=3,
+    affine_degrees=15.0,
+    affine_scale=0.2,
+)
 every_jitted = jax.jit(every)
 SHAPE = (6, 5, 3)
 
@@ -112,6 +119,46 @@ def test_cutout_greys_all_channels():
     np.testing.assert_array_equal(is_grey.all(-1), is_grey.any(-1))
 
 
+def slopes(degrees, scale, draws=200):
+    """How fast a ramp rises down and to the right around the centre, after each of many draws.
+
+    The ramp rises by 1 a row; linear interpolation keeps it a ramp, so that the slopes are the
+    first row of the map from a new place to the old one.
+    """
+    ramp = jnp.broadcast_to(jnp.arange(9.0)[:, None, None], (9, 9, 1))
+    moved = jax.jit(jax.vmap(lambda key: augment.affine(key, ramp, degrees, scale)))(keys(0, draws))
+    np.testing.assert_allclose(moved[:, 4, 4, 0], 4, atol=1e-5)  # the centre stays
+    return moved[:, 5, 4, 0] - moved[:, 4, 4, 0], moved[:, 4, 5, 0] - moved[:, 4, 4, 0]
+
+
+def test_affine_without_angle_or_stretch_is_the_identity():
+    image = images(0, 1)[0]
+    np.testing.assert_allclose(augment.affine(keys(0, 1)[0], image, 0.0, 0.0), image, atol=1e-6)
+
+
+def test_affine_stretches_by_up_to_its_scale():
+    down, right = slopes(degrees=0.0, scale=0.3)
+    np.testing.assert_allclose(right, 0, atol=1e-5)
+    assert 0.7 <= down.min() < 0.75
+    assert 1.25 < down.max() <= 1.3
+
+
+def test_affine_turns_and_slants_by_up_to_its_degrees():
+    down, right = slopes(degrees=20.0, scale=0.0)
+    cosine, sine, tangent = (f(np.deg2rad(20)) for f in (np.cos, np.sin, np.tan))
+    assert down.min() >= cosine - 1e-5
+    assert down.max() <= 1 + 1e-5
+    assert np.abs(right).max() <= sine + tangent + 1e-5  # both at once
+    assert right.min() < -0.3 < 0.3 < right.max()
+
+
+def test_affine_fills_the_outside_with_black():
+    moved = drawn(lambda key, image: augment.affine(key, image, 0.0, 0.5), jnp.ones((9, 9, 1)))
+    assert moved.max() <= 1 + 1e-6
+    np.testing.assert_allclose(moved[:, 4, 4], 1, atol=1e-6)
+    assert moved[:, 0, 4].min() == 0
+
+
 # All together.
 
 
@@ -119,6 +166,7 @@ def test_everything_off_is_the_identity():
     image = images(0, 4)
     same = augment.augment(keys(0, 4), image, shift_pixels=0, flips=False, cutout_size=0)
     chex.assert_trees_all_equal(same, image)
+    chex.assert_trees_all_equal(augment.augment(keys(0, 4), image), image)
 
 
 @settings(deadline=None, max_examples=20)
@@ -129,7 +177,7 @@ def test_images_keep_their_shape_and_range(seed):
     chex.assert_equal_shape([moved, image])
     assert moved.dtype == image.dtype
     assert np.min(moved) >= 0
-    assert np.max(moved) <= 1
+    assert np.max(moved) <= 1 + 1e-6
 
 
 @settings(deadline=None, max_examples=20)

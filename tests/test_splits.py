@@ -210,6 +210,8 @@ def test_take_per_class_chooses_among_the_given_rows():
     chosen = splits.take_per_class(rows, even.label_NxC, 20, np.random.default_rng(0))
     assert per_class(even, chosen) == [20] * 5
     assert set(chosen) <= set(rows)
+    others = splits.take_per_class(rows, even.label_NxC, 20, np.random.default_rng(1))
+    assert 0 < len(set(chosen) - set(others)) < 100  # at random
 
 
 # Hash and file.

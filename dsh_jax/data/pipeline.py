@@ -16,22 +16,31 @@ from dsh_jax.data.sources import Source
 Batch = dict[str, np.ndarray]
 
 
-def _rows_at(rows: tf.Tensor, step: tf.Tensor, batch: int, seed: int) -> tf.Tensor:
+def _epoch_keys(epochs: int, seed: int, pool: int) -> np.ndarray:
+    """Return one key of three random words for each epoch; the first ones whatever their number.
+
+    Random words matter: under small numbers such as (seed, epoch, 0) the shuffle leaves most of a
+    small pool in its order, and gives the epochs of a large one like orders.
+    """
+    rng = np.random.default_rng((seed, pool))
+    return rng.integers(-(2**31), 2**31, (epochs, 3), np.int32)
+
+
+def _rows_at(rows: tf.Tensor, key_Ex3: tf.Tensor, step: tf.Tensor, batch: int) -> tf.Tensor:
     """Return the rows that stand at `step` in an endless sequence of shuffled epochs.
 
-    Each epoch is a permutation of its own, keyed by (seed, epoch); batches run across its end, so
-    no row is left out and every batch is full.
+    Each epoch is a permutation under a key of its own; batches run across its end, so no row is
+    left out and every batch is full.
     """
     count = tf.shape(rows, out_type=tf.int64)[0]
     position = step * batch + tf.range(batch, dtype=tf.int64)
-    epoch = position // count
-    key_Bx3 = tf.stack([tf.fill([batch], tf.constant(seed, tf.int64)), epoch, 0 * epoch], axis=1)
-    # The raw operation: tf.random.experimental.index_shuffle cannot take one seed a row.
+    # The raw operation: tf.random.experimental.index_shuffle cannot take one seed a row, and its
+    # four rounds leave the epochs of 50,000 rows alike.
     shuffled = tf.raw_ops.RandomIndexShuffle(
         index=position % count,
-        seed=tf.cast(key_Bx3, tf.int32),
+        seed=tf.gather(key_Ex3, position // count),
         max_index=tf.fill([batch], count - 1),
-        rounds=4,
+        rounds=8,
     )
     return tf.gather(rows, shuffled)
 
@@ -104,16 +113,17 @@ def train_batches(
     )
     image_NxHxWxC = tf.constant(source.image_NxHxWxC)
     label_NxC = tf.constant(source.label_NxC)
-    pools = [(tf.constant(labelled, tf.int64), take, seed)]
-    if take < batch:
-        # A seed of its own: two pools of one size would otherwise share their permutation.
-        pools.append((tf.constant(unlabelled, tf.int64), batch - take, seed + 1))
+    pools = []
+    for number, (rows, count) in enumerate(((labelled, take), (unlabelled, batch - take))):
+        if count:
+            key_Ex3 = _epoch_keys(stop_step * count // len(rows) + 1, seed, number)
+            pools.append((tf.constant(rows, tf.int64), tf.constant(key_Ex3), count))
 
     @tf.autograph.experimental.do_not_convert  # plain operations: nothing to convert
     def make(step: tf.Tensor) -> dict[str, tf.Tensor]:
         parts = [
-            tf.reshape(_rows_at(rows, step, count, pool_seed), [devices, count // devices])
-            for rows, count, pool_seed in pools
+            tf.reshape(_rows_at(rows, key_Ex3, step, count), [devices, count // devices])
+            for rows, key_Ex3, count in pools
         ]
         row_DxB = tf.concat(parts, axis=1)
         is_labelled_DxB = tf.broadcast_to(
