@@ -9,7 +9,7 @@ demo: .venv/ready
 	@echo "Open runs/digits/report.html in a browser."
 
 test: .venv/ready lint
-	$(BIN)/python -m pytest -m "not slow"
+	$(BIN)/python -m pytest -m "not slow" -n 2
 
 test-slow: .venv/ready
 	$(BIN)/python -m pytest -m slow

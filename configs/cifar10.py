@@ -1,4 +1,17 @@
-"""CIFAR-10, the paper's Table 1: .921 / .932 / .930 / .940 at 12 / 24 / 32 / 48 bits."""
+"""CIFAR-10: 60,000 colour images of 10 classes, 32×32. The paper's Table 1, row DHS, 48 bits: .940.
+
+Query: the 10,000 test images. database=train: 42,500 images; database=unseen: 5,000 others.
+
+Measured, 2 CPU cores shared with other work (24.6 minutes), 48 bits, seed 0:
+  python -m experiments.train --config=configs/cifar10.py:cpu --workdir=runs/cifar10-cpu
+  mAP .8367 (database=train), .8015 (database=unseen), accuracy .870
+
+Expected, not measured: `modern` on one GPU (VGG-like 2-2-3-3-3, 60 epochs, bfloat16).
+  python -m experiments.train --config=configs/cifar10.py:modern --workdir=runs/cifar10
+  Test accuracy .93 to .94, from published runs of such networks. With one code a class and a
+  database of memorised training rows that gives a tie-aware mAP of .938 to .947 (database=train),
+  and .83 to .85 where the database is classified as well as the queries (database=unseen).
+"""
 
 from configs import default
 
@@ -16,16 +29,12 @@ def get_config(variant: str = "intended"):
     config.evaluation.validate_every_epochs = 2.0
     if variant in ("modern", "cpu"):
         config.training.mode = "joint"
-        config.model.convs_per_group = (2, 2, 2, 2, 2)
-        config.model.pool_after = "first"
         config.loss.y = 0.0
         config.loss.z = 0.0
         config.loss.label_smoothing = 0.1
         config.optimizer.name = "sgd"
-        config.optimizer.learning_rate = 0.3
     if variant == "modern":
         config.model.convs_per_group = (2, 2, 3, 3, 3)
-        config.model.pool_after = "group"
         config.model.dtype = "bfloat16"
         config.augment.cutout = 8
         config.optimizer.learning_rate = 0.2
@@ -34,8 +43,11 @@ def get_config(variant: str = "intended"):
         config.training.ema_decay = 0.999
         config.evaluation.validate_every_epochs = 5.0
     if variant == "cpu":
+        config.model.convs_per_group = (2, 2, 2, 2, 2)
+        config.model.pool_after = "first"
         config.model.width = 0.5
         config.model.fc_dim = 512
+        config.optimizer.learning_rate = 0.3
         config.training.hashing_epochs = 16.0
         config.evaluation.validate_every_epochs = 4.0
     if variant == "smoke":

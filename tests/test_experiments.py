@@ -98,7 +98,7 @@ def test_a_misspelt_data_set_is_one_clear_line(tmp_path):
 
 @pytest.mark.parametrize("error", [ValueError, FloatingPointError])
 def test_errors_of_settings_and_data_are_one_line(error):
-    with pytest.raises(SystemExit, match="^error: the rate is 0$"), console.clear_errors():
+    with pytest.raises(SystemExit, match=r"^error: the rate is 0$"), console.clear_errors():
         raise error("the rate is 0")
 
 
