@@ -1,8 +1,9 @@
 """Digits: 1,797 scanned digits that come with scikit-learn; nothing to download.
 
-    python -m experiments.train --config=configs/digits.py --workdir=runs/digits      (= make demo)
-
 Query: 360 digits by other hands; database=train: 1,221 rows, database=unseen: 144 rows.
+
+Measured, 2 CPU cores, about 2 minutes, 48 bits, seed 0, mAP .99 (database=train); not in the paper:
+  python -m experiments.train --config=configs/digits.py --workdir=runs/digits      (= make demo)
 """
 
 from configs import default
@@ -15,6 +16,7 @@ def get_config(variant: str = "intended"):
     config.model.width = 0.25
     config.model.fc_dim = 256
     config.augment.shift = 2
+    config.loss.r = 1.0  # so that the decoder keeps up with the features that hashing changes
     config.training.batch_size = 64
     config.training.autoencoder_epochs = 10.0
     config.training.hashing_epochs = 30.0

@@ -24,7 +24,7 @@ def quick():
 
 @pytest.fixture(scope="module")
 def run():
-    return build.build(tiny.config())
+    return tiny.run()
 
 
 @pytest.fixture(scope="module")

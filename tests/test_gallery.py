@@ -8,7 +8,7 @@ import pytest
 import tiny
 from etils import epath
 
-from dsh_jax import build, evaluate, gallery
+from dsh_jax import evaluate, gallery
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -19,7 +19,7 @@ def quick():
 
 @pytest.fixture(scope="module")
 def run():
-    return build.build(tiny.config())
+    return tiny.run()
 
 
 @pytest.fixture(scope="module")

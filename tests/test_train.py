@@ -50,8 +50,10 @@ def assert_same_end(config, folder, other):
 def stopped_run(tmp_path_factory):
     """A two-stage run stopped inside the first stage, at its end, and inside the second."""
     folder = epath.Path(tmp_path_factory.mktemp("stopped"))
-    results = [train.train(tiny.config(), folder, stop_step=step) for step in (2, 4, 7, None)]
-    return folder, results
+    config, run = tiny.config(), build.build(tiny.config())
+    results = [train.train(config, folder, described=run, stop_step=step) for step in (2, 4, 7)]
+    # The last time from the config alone, as another process would.
+    return folder, [*results, train.train(config, folder)]
 
 
 def test_stopped_run_is_complete_only_at_its_end(stopped_run):
@@ -118,15 +120,15 @@ def unlucky_run(tmp_path_factory):
             if step == 9:
                 os.kill(os.getpid(), signal.SIGTERM)
 
-    original = train.pipeline.train_batches
+    original, run = train.pipeline.train_batches, build.build(tiny.joint())
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(train.pipeline, "train_batches", broken)
         with pytest.raises(FloatingPointError) as error:
-            train.train(tiny.joint(), folder)
+            train.train(tiny.joint(), folder, described=run)
     recorded = [step for step, _ in training_records(folder)]
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(train.periodic_actions, "ReportProgress", Signalling)
-        interrupted = train.train(tiny.joint(), folder)
+        interrupted = train.train(tiny.joint(), folder, described=run)
     saved, _ = last_state(tiny.joint(), folder)
     return {
         "folder": folder,
@@ -183,7 +185,7 @@ def test_training_a_complete_run_again_changes_nothing(tmp_path):
     folder = epath.Path(tmp_path / "copy")
     shutil.copytree(tiny.finished_run(), folder)
     before = read_metrics(folder / "metrics.jsonl")
-    assert train.train(tiny.config(), folder)
+    assert train.train(tiny.config(), folder, described=tiny.run())
     assert read_metrics(folder / "metrics.jsonl") == before
 
 
@@ -192,7 +194,7 @@ def test_training_drops_an_evaluation_of_older_weights(tmp_path):
     shutil.copytree(tiny.finished_run(), folder)
     with (folder / "metrics.jsonl").open("a") as file:
         file.write('{"step": 10, "eval/map": 0.5}\n')
-    assert train.train(tiny.config(), folder)
+    assert train.train(tiny.config(), folder, described=tiny.run())
     assert not any("eval/map" in record for record in read_metrics(folder / "metrics.jsonl"))
 
 

@@ -10,7 +10,7 @@ from etils import epath
 from jax.experimental.compilation_cache import compilation_cache
 
 from configs import digits
-from dsh_jax import train
+from dsh_jax import build, train
 from dsh_jax.data.sources import Source, multi_hot
 
 # Deleted when the process ends.
@@ -74,10 +74,16 @@ def joint(**changed):
 
 
 @functools.cache
+def run():
+    """Return what `config()` describes; what it has compiled serves every test."""
+    return build.build(config())
+
+
+@functools.cache
 def finished_run():
     """Return the folder of a trained two-stage run, for reading only."""
     folder = epath.Path(RUNS.name) / "finished"
-    assert train.train(config(), folder)
+    assert train.train(config(), folder, described=run())
     return folder
 
 
