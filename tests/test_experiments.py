@@ -18,6 +18,7 @@ SMALL = {
     "model.width": 1 / 32,
     "model.fc_dim": 8,
     "training.batch_size": 16,
+    "loss.r": 0.0,
     "training.mode": "joint",
     "training.hashing_epochs": 0.0,
     "training.hashing_steps": 20,

@@ -104,7 +104,7 @@ def test_page_shows_queries_and_reconstructions(page):
 
 
 def test_page_of_a_network_without_decoder_shows_no_reconstructions(run, evaluation, folder):
-    path = gallery.report_run(tiny.joint(loss__r=0.0), run, evaluation, folder)
+    path = gallery.report_run(tiny.joint(), run, evaluation, folder)
     assert "Reconstructions" not in path.read_text()
 
 
