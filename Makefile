@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN = .venv/bin
 
-.PHONY: demo test test-slow lint clean
+.PHONY: demo test lint clean
 
 demo: .venv/ready
 	$(BIN)/python -m experiments.train --config=configs/digits.py --workdir=runs/digits
@@ -10,9 +10,6 @@ demo: .venv/ready
 
 test: .venv/ready lint
 	$(BIN)/python -m pytest -m "not slow" -n 2
-
-test-slow: .venv/ready
-	$(BIN)/python -m pytest -m slow
 
 lint: .venv/ready
 	$(BIN)/ruff check .

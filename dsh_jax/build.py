@@ -83,11 +83,13 @@ def make_model(config: ConfigDict, source: sources.Source) -> DSH:
       DSH.
 
     Raises:
-      ValueError: for bits below 1, or images too small where `data.pad_small` is off.
+      ValueError: for bits below 1, another dtype, or images too small without `data.pad_small`.
     """
     options = config.model
     if options.bits < 1:
         raise ValueError(f"model.bits is {options.bits}; a code needs at least 1 bit, e.g. 48.")
+    if options.dtype not in ("float32", "bfloat16"):
+        raise ValueError(f"model.dtype is {options.dtype!r}; it must be 'float32' or 'bfloat16'.")
     height, width, channels = source.image_NxHxWxC.shape[1:]
     if not config.data.pad_small and min(height, width) < STRIDE:
         raise ValueError(

@@ -228,7 +228,8 @@ def check_finite(step: int, metrics: Mapping[str, Any]) -> dict[str, float]:
     values = {name: float(value) for name, value in metrics.items()}
     bad = {name: value for name, value in values.items() if not np.isfinite(value)}
     if bad:
-        terms = [name for name in bad if name != "loss"] or ["loss"]
+        # A bad term makes the loss and the gradient bad: name these only where they stand alone.
+        terms = [name for name in bad if name not in ("loss", "gradient_norm")] or list(bad)
         raise FloatingPointError(
             f"step {step}: {', '.join(f'{name} is {bad[name]}' for name in terms)}. Lower the "
             "learning rate, lengthen the warm-up, or set optimizer.clip_norm; the last checkpoint "

@@ -179,8 +179,8 @@ def train_step(
       axis_name: the mapped axis whose devices share the batch, or None for one device.
 
     Returns:
-      (state, metrics): `loss`, each unweighted term, and `accuracy` over the labelled rows (the
-      share whose highest score is at one of its labels).
+      (state, metrics): `loss`, each unweighted term, `accuracy` over the labelled rows (the share
+      whose highest score is at one of its labels), and the gradient's `gradient_norm`.
     """
     rows = batch["image"].shape[0]
     device = 0 if axis_name is None else jax.lax.axis_index(axis_name)
@@ -214,6 +214,8 @@ def train_step(
     gradient, (metrics, batch_stats) = jax.grad(loss_fn, has_aux=True)(state.params)
     if axis_name is not None:
         gradient, metrics = jax.lax.pmean((gradient, metrics), axis_name)
+    # Watched too: a finite loss may have a gradient that is not.
+    metrics["gradient_norm"] = optax.tree.norm(gradient)
     update, opt_state = optimizer.update(gradient, state.opt_state, state.params)
     params = optax.apply_updates(state.params, update)
     ema = state.ema

@@ -3,9 +3,9 @@
 import contextlib
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 
-from absl import logging
+from absl import app, flags, logging
 
 # TensorFlow reads them when it is imported: only its errors, not its greetings.
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
@@ -21,6 +21,33 @@ def quiet() -> None:
         return record.levelno >= logging.converter.STANDARD_WARNING or own
 
     logging.get_absl_handler().addFilter(is_wanted)
+
+
+def run(main: Callable[[Sequence[str]], int | None]) -> None:
+    """Run a command; a mistyped config file, variant or setting ends it with one line too.
+
+    Args:
+      main: of the command, see `absl.app.run`.
+    """
+
+    def parse(argv):
+        try:
+            arguments = flags.FLAGS(argv)
+            # A config file that is not there is an error only once the config is read.
+            if "config" in flags.FLAGS:
+                getattr(flags.FLAGS["config"].value, "keys", None)
+            return arguments
+        # ml_collections raises the others for a file or a setting that is not there.
+        except (flags.Error, AttributeError, KeyError, OSError) as error:
+            while error.args and isinstance(error.args[0], Exception):
+                error = error.args[0]  # the message, not its quotation
+            text = str(error.args[0]) if error.args else repr(error)
+            # Around an error in a config file stands the traceback: its last line says it all.
+            if "Traceback" in text:
+                text = text.strip().splitlines()[-1]
+            sys.exit(f"error: {' '.join(text.split())} (--help lists the flags)")
+
+    app.run(main, flags_parser=parse)
 
 
 @contextlib.contextmanager

@@ -7,11 +7,7 @@ import tiny
 
 from dsh_jax import build
 
-
-@pytest.fixture(scope="module", autouse=True)
-def quick():
-    with tiny.quick_compilation():
-        yield
+pytestmark = pytest.mark.usefixtures("quick")
 
 
 def spans(config):

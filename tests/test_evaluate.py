@@ -15,29 +15,7 @@ from dsh_jax.data import splits
 from dsh_jax.encode import Encoded
 from dsh_jax.run import read_metrics
 
-
-@pytest.fixture(scope="module", autouse=True)
-def quick():
-    with tiny.quick_compilation():
-        yield
-
-
-@pytest.fixture(scope="module")
-def run():
-    return tiny.run()
-
-
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory):
-    """A copy of a trained run."""
-    folder = epath.Path(tmp_path_factory.mktemp("evaluated")) / "run"
-    shutil.copytree(tiny.finished_run(), folder)
-    return folder
-
-
-@pytest.fixture(scope="module")
-def evaluation(run, folder):
-    return evaluate.evaluate_run(tiny.config(), run, folder)
+pytestmark = pytest.mark.usefixtures("quick")
 
 
 @pytest.fixture(scope="module")

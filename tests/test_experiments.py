@@ -97,6 +97,21 @@ def test_a_misspelt_data_set_is_one_clear_line(tmp_path):
     assert not (tmp_path / "run").exists()
 
 
+@pytest.mark.parametrize(
+    ("flag", "message"),
+    [
+        ("--config.model.bit=4", "bits"),
+        ("--config=configs/digits.py:best", "unknown variant 'best'; known: printed"),
+        ("--config=configs/absent.py", "configs/absent.py"),
+    ],
+)
+def test_a_mistyped_flag_is_one_clear_line(flag, message, tmp_path):
+    process = command("train", "--config=configs/digits.py", flag, f"--workdir={tmp_path / 'run'}")
+    assert process.returncode == 1
+    assert "Traceback" not in process.stderr
+    assert message in last_line(process.stderr)
+
+
 @pytest.mark.parametrize("error", [ValueError, FloatingPointError])
 def test_errors_of_settings_and_data_are_one_line(error):
     with pytest.raises(SystemExit, match=r"^error: the rate is 0$"), console.clear_errors():

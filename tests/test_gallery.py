@@ -1,37 +1,14 @@
 """The report shows the run's numbers, and the neighbours that its codes have."""
 
 import dataclasses
-import shutil
 
 import numpy as np
 import pytest
 import tiny
-from etils import epath
 
-from dsh_jax import evaluate, gallery
+from dsh_jax import gallery
 
-
-@pytest.fixture(scope="module", autouse=True)
-def quick():
-    with tiny.quick_compilation():
-        yield
-
-
-@pytest.fixture(scope="module")
-def run():
-    return tiny.run()
-
-
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory):
-    folder = epath.Path(tmp_path_factory.mktemp("reported")) / "run"
-    shutil.copytree(tiny.finished_run(), folder)
-    return folder
-
-
-@pytest.fixture(scope="module")
-def evaluation(run, folder):
-    return evaluate.evaluate_run(tiny.config(), run, folder)
+pytestmark = pytest.mark.usefixtures("quick")
 
 
 @pytest.fixture(scope="module")

@@ -8,21 +8,16 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-import tiny
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dsh_jax.models import DSH, BcodingHead, Encoder, bcoding_activation, scaled_filters
 
+pytestmark = pytest.mark.usefixtures("quick")
+
 SHAPE = (32, 32, 1)
 SIGMOID_1 = 1 / (1 + np.exp(-1))  # 0.7311: the printed head's activation at z = 0
 logits = st.floats(-8, 8, width=32).filter(lambda z: abs(z) > 1e-3)
-
-
-@pytest.fixture(scope="module", autouse=True)
-def quick():
-    with tiny.quick_compilation():
-        yield
 
 
 def network(**options):

@@ -129,6 +129,7 @@ def test_finite_metrics_become_floats():
     [
         ({"loss": float("nan"), "balance": float("inf"), "x": 1.0}, "step 3: balance is inf. "),
         ({"loss": float("inf"), "balance": 0.5}, "step 3: loss is inf. "),
+        ({"loss": 0.5, "gradient_norm": float("nan")}, "step 3: gradient_norm is nan. "),
     ],
 )
 def test_a_term_that_is_not_finite_is_named(metrics, message):

@@ -209,7 +209,6 @@ def prepared(name):
     return sources.load(name, data_dir=str(PREPARED))
 
 
-@pytest.mark.slow
 def test_mnist_holds_70_000_digits_of_which_10_000_are_queries():
     mnist = prepared("mnist")
     assert mnist.image_NxHxWxC.shape == (70_000, 28, 28, 1)
@@ -221,7 +220,6 @@ def test_mnist_holds_70_000_digits_of_which_10_000_are_queries():
     assert mnist.image_NxHxWxC.mean() == pytest.approx(33.4, abs=0.1)
 
 
-@pytest.mark.slow
 def test_cifar10_holds_60_000_images_of_which_10_000_are_queries():
     cifar10 = prepared("cifar10")
     assert cifar10.image_NxHxWxC.shape == (60_000, 32, 32, 3)

@@ -23,6 +23,8 @@ from dsh_jax.step import (
     train_step,
 )
 
+pytestmark = pytest.mark.usefixtures("quick")
+
 ROWS, DEVICES, BITS = 32, 4, 12
 GRADIENT = make_optimizer("sgd", optax.constant_schedule(1.0), momentum=0.0)  # update = −gradient
 PLAIN = hashing_objective(multilabel=False, applied_to="bcoding")
@@ -37,12 +39,6 @@ MEANS = hashing_objective(
 SUMS = hashing_objective(
     multilabel=True, applied_to="sigmoid", reduction="sum", x=0.05, y=0.01, z=0.01
 )
-
-
-@pytest.fixture(scope="module", autouse=True)
-def quick():
-    with tiny.quick_compilation():
-        yield
 
 
 class Small(nn.Module):
@@ -156,6 +152,7 @@ FIRST_STEP = {
         "balance": 0.00141565,
         "binarization": -0.0462321,
         "classification": 2.3879,
+        "gradient_norm": 2.97323,
         "loss": 2.38342,
     },
     "printed": {
@@ -163,6 +160,7 @@ FIRST_STEP = {
         "balance": 0.00559148,
         "binarization": -37.1378,
         "classification": 20.7302,
+        "gradient_norm": 11.2925,
         "loss": 17.1338,
         "penalty": 233.47,
     },
@@ -171,6 +169,7 @@ FIRST_STEP = {
         "balance": 0.00141565,
         "binarization": -0.0462321,
         "classification": 2.3879,
+        "gradient_norm": 2.97323,
         "loss": 2.38342,
     },
 }
@@ -212,7 +211,7 @@ def test_step_counts_and_keeps_its_key(small_step):
 def test_loss_is_the_weighted_sum_of_its_terms(small_step):
     _, _, metrics = small_step
     weights = {"classification": 1, "binarization": 0.1, "balance": 0.1, "penalty": 1e-3}
-    assert set(metrics) == {"loss", "accuracy", *weights}
+    assert set(metrics) == {"loss", "accuracy", "gradient_norm", *weights}
     total = sum(weight * float(metrics[name]) for name, weight in weights.items())
     assert float(metrics["loss"]) == pytest.approx(total, rel=1e-5)
 

@@ -16,11 +16,7 @@ from dsh_jax.checkpoint import Checkpoints
 from dsh_jax.data import splits
 from dsh_jax.run import read_metrics
 
-
-@pytest.fixture(scope="module", autouse=True)
-def quick():
-    with tiny.quick_compilation():
-        yield
+pytestmark = pytest.mark.usefixtures("quick")
 
 
 def last_state(config, folder):
