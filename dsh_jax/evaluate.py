@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -243,12 +243,25 @@ def table(evaluation: Evaluation) -> str:
     Returns:
       Lines.
     """
-    parts = list(evaluation.results)
-    titles = [f"database={part} ({len(evaluation.rows[part]):,})" for part in parts]
-    lines = [f"{'':28}" + "".join(f"{title:>26}" for title in titles)]
-    for name in evaluation.results[parts[0]].metrics:
-        values = [evaluation.results[part].metrics.get(name) for part in parts]
-        cells = ["" if value is None else f"{value:.4f}" for value in values]
-        lines.append(f"{name:28}" + "".join(f"{cell:>26}" for cell in cells))
-    lines += [f"{name:28}{value:>26.4f}" for name, value in evaluation.code.items()]
+    columns = {
+        f"database={part} ({len(evaluation.rows[part]):,})": result.metrics
+        for part, result in evaluation.results.items()
+    }
+    first = next(iter(columns))
+    return metrics_table(columns | {first: columns[first] | evaluation.code})
+
+
+def metrics_table(columns: Mapping[str, Mapping[str, float]]) -> str:
+    """Return metrics as text.
+
+    Args:
+      columns: title of a column to its metrics, name to value.
+
+    Returns:
+      Lines, one for each name in any column.
+    """
+    lines = [f"{'':28}" + "".join(f"{title:>26}" for title in columns)]
+    for name in dict.fromkeys(name for values in columns.values() for name in values):
+        cells = [f"{values[name]:.4f}" if name in values else "" for values in columns.values()]
+        lines.append((f"{name:28}" + "".join(f"{cell:>26}" for cell in cells)).rstrip())
     return "\n".join(lines)

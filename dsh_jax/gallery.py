@@ -8,11 +8,11 @@ import numpy as np
 from etils import epath
 from ml_collections import ConfigDict
 
-from dsh_jax import build, retrieval
+from dsh_jax import build, plots, retrieval
 from dsh_jax.augment import pad_small, to_unit
 from dsh_jax.data.sources import Source
 from dsh_jax.evaluate import Evaluation
-from dsh_jax.report import Curve, Gallery, write_report
+from dsh_jax.report import Gallery, write_report
 from dsh_jax.run import environment, read_metrics
 
 
@@ -117,11 +117,6 @@ def report_run(
     results = {f"database={part}": result for part, result in evaluation.results.items()}
     numbers = {title: dict(result.metrics) for title, result in results.items()}
     numbers["database=train"] |= evaluation.code
-    curves = []
-    for title, result in results.items():
-        ks = [int(name.rsplit("_", 1)[1]) for name in result.metrics if "precision_at" in name]
-        values = [result.metrics[f"precision_at_{k}"] for k in ks]
-        curves.append(Curve(title, np.array(ks, float), np.array(values)))
     made = environment()
     path = folder / "report.html"
     write_report(
@@ -139,9 +134,12 @@ def report_run(
         },
         metrics=numbers,
         precision_recall=[
-            Curve(title, result.recall_D, result.precision_D) for title, result in results.items()
+            plots.Curve(title, result.recall_D, result.precision_D)
+            for title, result in results.items()
         ],
-        precision_at=curves,
+        precision_at=[
+            plots.precision_at(title, result.metrics) for title, result in results.items()
+        ],
         galleries=galleries,
         original=original,
         decoded=decoded,

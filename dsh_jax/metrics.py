@@ -2,12 +2,18 @@
 
 They take n = total_QxD and p = relevant_QxD. In comments and equations, of one query: n_d, p_d are
 the items and relevant items at distance d; N_d, P_d those nearer than d; P all relevant ones.
+The columns may be any tie groups, nearest first, empty ones too: a ranking without ties is D = R.
 """
 
 import functools
 
 import jax
 import jax.numpy as jnp
+
+# The metrics of whole balls can be called from here too.
+from dsh_jax.radius_metrics import check_ball, check_counts
+from dsh_jax.radius_metrics import precision_recall_by_radius as precision_recall_by_radius
+from dsh_jax.radius_metrics import precision_within_radius as precision_within_radius
 
 
 @jax.jit
@@ -29,11 +35,74 @@ def average_precision(total_QxD: jax.Array, relevant_QxD: jax.Array) -> jax.Arra
 
     Source: McSherry and Najork, ECIR 2008; He, Cakir, Bargal and Sclaroff, CVPR 2018.
     """
-    nearer_QxD, hits_QxD = _before(total_QxD, relevant_QxD)
-    h_QxD = _mean_reciprocal(nearer_QxD, total_QxD)
-    r_QxD = (relevant_QxD - 1) / jnp.maximum(total_QxD - 1, 1)
-    precision_QxD = r_QxD * (1 - (nearer_QxD + 1) * h_QxD) + (hits_QxD + 1) * h_QxD
+    check_counts(total_QxD, relevant_QxD)
+    precision_QxD = _expected_precision(total_QxD, relevant_QxD, total_QxD)
     return _mean_over_relevant(precision_QxD, relevant_QxD)
+
+
+@functools.partial(jax.jit, static_argnames=("k", "denominator"))
+def average_precision_at(
+    total_QxD: jax.Array, relevant_QxD: jax.Array, k: int, *, denominator: str = "total"
+) -> jax.Array:
+    """Average precision among the first k ranks, its exact expectation over all orders of the ties.
+
+    AP@k = (1/Z) Σ_d p_d (m_d/n_d) [ r_d (1 - (N_d+1) h_d) + (P_d+1) h_d ],  as `average_precision`,
+    but h_d is the mean of 1/rank over the m_d = clip(k - N_d, 0, n_d) ranks that are looked at.
+
+    Args:
+      total_QxD, relevant_QxD: int counts from `distance_counts`.
+      k: ranks to look at; beyond the database's size it is the average precision of all.
+      denominator: Z. "total" takes P, "min" the smaller of k and P.
+
+    Returns:
+      float32 array in [0, 1], shape (Q,); 0 for a query without any relevant item.
+
+    Raises:
+      ValueError: if the two shapes differ, k is below 1, or denominator is another.
+
+    Source: derived like `average_precision`, from McSherry and Najork, ECIR 2008.
+    """
+    if denominator == "in_topk":
+        raise ValueError(
+            'denominator="in_topk" divides by a number that depends on the order of the ties, so '
+            "its expectation has no closed form; rank with ranked.ranked_relevance and call "
+            "ranked.average_precision_ranked"
+        )
+    if denominator not in ("total", "min"):
+        raise ValueError(f'denominator={denominator!r}; pass "total" or "min"')
+    seen_QxD = _seen(total_QxD, relevant_QxD, k)
+    precision_QxD = _expected_precision(total_QxD, relevant_QxD, seen_QxD)
+    hits_QxD = relevant_QxD * (seen_QxD / jnp.maximum(total_QxD, 1))
+    relevant_Q = relevant_QxD.sum(axis=1)
+    z_Q = relevant_Q if denominator == "total" else jnp.minimum(k, relevant_Q)
+    return jnp.sum(hits_QxD * precision_QxD, axis=1) / jnp.maximum(z_Q, 1)
+
+
+@functools.partial(jax.jit, static_argnames=("radius", "empty_ball"))
+def average_precision_within_radius(
+    total_QxD: jax.Array, relevant_QxD: jax.Array, radius: int, *, empty_ball: str = "zero"
+) -> jax.Array:
+    """Average precision among the items within a Hamming radius, expected over all tie orders.
+
+    It is the `average_precision` of a database of the ball's items only: the denominator is the
+    relevant items in the ball, so those missed outside cost nothing (see `recall_within_radius`).
+
+    Args:
+      total_QxD, relevant_QxD: int counts from `distance_counts`.
+      radius: the largest distance that is inside, in bits, 0 to K.
+      empty_ball: a query with nothing inside gets 0 ("zero") or NaN ("skip", for `nanmean`).
+
+    Returns:
+      float32 array in [0, 1], shape (Q,); 0 for a query with only irrelevant items inside.
+
+    Raises:
+      ValueError: if the shapes differ, the radius is out of range, or empty_ball is unknown.
+    """
+    check_ball(total_QxD, relevant_QxD, radius, empty_ball)
+    inside_QxD = total_QxD[:, : radius + 1]
+    ap_Q = average_precision(inside_QxD, relevant_QxD[:, : radius + 1])
+    if_empty = 0.0 if empty_ball == "zero" else jnp.nan
+    return jnp.where(inside_QxD.sum(axis=1) > 0, ap_Q, if_empty)
 
 
 @jax.jit
@@ -53,8 +122,8 @@ def average_precision_optimistic(total_QxD: jax.Array, relevant_QxD: jax.Array) 
 
     Source: the bounds are reported by He, Cakir, Bargal and Sclaroff, CVPR 2018.
     """
-    nearer_QxD, hits_QxD = _before(total_QxD, relevant_QxD)
-    return _average_precision_of_runs(nearer_QxD, hits_QxD, relevant_QxD)
+    check_counts(total_QxD, relevant_QxD)
+    return _average_precision_of_runs(items_before(total_QxD), relevant_QxD)
 
 
 @jax.jit
@@ -74,9 +143,9 @@ def average_precision_pessimistic(total_QxD: jax.Array, relevant_QxD: jax.Array)
 
     Source: the bounds are reported by He, Cakir, Bargal and Sclaroff, CVPR 2018.
     """
-    nearer_QxD, hits_QxD = _before(total_QxD, relevant_QxD)
-    start_QxD = nearer_QxD + total_QxD - relevant_QxD
-    return _average_precision_of_runs(start_QxD, hits_QxD, relevant_QxD)
+    check_counts(total_QxD, relevant_QxD)
+    start_QxD = items_before(total_QxD) + total_QxD - relevant_QxD
+    return _average_precision_of_runs(start_QxD, relevant_QxD)
 
 
 @jax.jit
@@ -97,15 +166,143 @@ def average_precision_printed(relevant_ranked_QxR: jax.Array) -> jax.Array:
     return _mean_over_relevant(rank_1xR / jnp.maximum(hits_QxR, 1), relevant_ranked_QxR > 0)
 
 
-def _before(total_QxD, relevant_QxD):
-    """N_d and P_d: the items, and the relevant items, nearer than each distance."""
-    _check_counts(total_QxD, relevant_QxD)
-    return (jnp.cumsum(x_QxD, axis=1) - x_QxD for x_QxD in (total_QxD, relevant_QxD))
+@functools.partial(jax.jit, static_argnames="k")
+def precision_at(total_QxD: jax.Array, relevant_QxD: jax.Array, k: int) -> jax.Array:
+    """Precision among the first k items of each query, expected over all orders of the ties.
+
+    P@k = (1/k) Σ_d clip(k - N_d, 0, n_d) p_d / n_d
+
+    Args:
+      total_QxD, relevant_QxD: int counts from `distance_counts`.
+      k: ranks to look at; beyond the database's size the missing items count as irrelevant.
+
+    Returns:
+      float32 array in [0, 1], shape (Q,).
+
+    Raises:
+      ValueError: if the two shapes differ, or k is below 1.
+
+    Source: McSherry and Najork, ECIR 2008.
+    """
+    seen_QxD = _seen(total_QxD, relevant_QxD, k)
+    return jnp.sum(seen_QxD * (relevant_QxD / jnp.maximum(total_QxD, 1)), axis=1) / k
 
 
-def _average_precision_of_runs(start_QxD, hits_QxD, relevant_QxD):
+@functools.partial(jax.jit, static_argnames="k")
+def recall_at(total_QxD: jax.Array, relevant_QxD: jax.Array, k: int) -> jax.Array:
+    """Recall among the first k items of each query, expected over all orders of the ties.
+
+    R@k = (1/P) Σ_d clip(k - N_d, 0, n_d) p_d / n_d
+
+    Args:
+      total_QxD, relevant_QxD: int counts from `distance_counts`.
+      k: ranks to look at; beyond the database's size it is the recall of all, 1.
+
+    Returns:
+      float32 array in [0, 1], shape (Q,); 0 for a query without any relevant item.
+
+    Raises:
+      ValueError: if the two shapes differ, or k is below 1.
+
+    Source: McSherry and Najork, ECIR 2008.
+    """
+    seen_QxD = _seen(total_QxD, relevant_QxD, k)
+    hits_Q = jnp.sum(seen_QxD * (relevant_QxD / jnp.maximum(total_QxD, 1)), axis=1)
+    return hits_Q / jnp.maximum(relevant_QxD.sum(axis=1), 1)
+
+
+@jax.jit
+def chance_level(total_QxD: jax.Array, relevant_QxD: jax.Array) -> jax.Array:
+    """Precision of a random ranking: the relevant share of the database, mean over the queries.
+
+    Args:
+      total_QxD, relevant_QxD: int counts from `distance_counts`.
+
+    Returns:
+      float32 scalar in [0, 1].
+
+    Raises:
+      ValueError: if the two shapes differ.
+    """
+    check_counts(total_QxD, relevant_QxD)
+    return jnp.mean(relevant_QxD.sum(axis=1) / total_QxD.sum(axis=1))
+
+
+@functools.partial(jax.jit, static_argnames="no_relevant")
+def mean_over_queries(
+    value_Q: jax.Array, relevant_QxD: jax.Array, *, no_relevant: str = "zero"
+) -> jax.Array:
+    """Average a metric over the queries, by either convention for those without relevant items.
+
+    mean = Σ_{q : P_q > 0} value_q / Z,  Z all queries ("zero") or those with P_q > 0 ("skip").
+
+    Args:
+      value_Q: a metric's value for each query; NaN (a skipped empty ball) is left out.
+      relevant_QxD: int counts from `distance_counts`.
+      no_relevant: a query without any relevant item counts as 0 ("zero") or not at all ("skip",
+        which gives the higher mean).
+
+    Returns:
+      float32 scalar; NaN if no query is left.
+
+    Raises:
+      ValueError: if the shapes do not fit together, or no_relevant is unknown.
+    """
+    if relevant_QxD.ndim != 2 or value_Q.shape != relevant_QxD.shape[:1]:
+        raise ValueError(
+            f"values have shape {value_Q.shape}, relevant {relevant_QxD.shape}; "
+            "pass one value per query and the (queries, distances) counts of the same queries"
+        )
+    if no_relevant not in ("zero", "skip"):
+        raise ValueError(f'no_relevant={no_relevant!r}; pass "zero" or "skip"')
+    if_none = 0.0 if no_relevant == "zero" else jnp.nan
+    counted_Q = (relevant_QxD.sum(axis=1) > 0) | jnp.isnan(value_Q)
+    return jnp.nanmean(jnp.where(counted_Q, value_Q, if_none))
+
+
+def items_before(count_QxD):
+    """N_d, or P_d: the items nearer than each distance."""
+    return jnp.cumsum(count_QxD, axis=1) - count_QxD
+
+
+def tie_means(nearer_QxD, count_QxD):
+    """Means of 1/i and of (i-N-1)/i over the ranks i = N+1 ... N+count; any number if count is 0.
+
+    The second is 1 - (N+1) h with the first one, h. Where few ranks follow many, that difference
+    loses its digits; there 1/i is expanded about the middle rank, to 2e-7 of the value.
+    """
+    h_QxD = _mean_reciprocal(nearer_QxD, count_QxD)
+    middle_QxD = nearer_QxD + (count_QxD + 1) / 2
+    width_QxD = count_QxD / middle_QxD
+    unit_QxD = 1 / middle_QxD
+    # Second and fourth central moment of the ranks, over the middle's square and fourth power.
+    second_QxD = (width_QxD**2 - unit_QxD**2) / 12
+    fourth_QxD = second_QxD * (3 * width_QxD**2 - 7 * unit_QxD**2) / 20
+    expanded_QxD = (width_QxD - unit_QxD) / 2 - (nearer_QxD + 1) * unit_QxD * (
+        second_QxD + fourth_QxD
+    )
+    return h_QxD, jnp.where(width_QxD < 1 / 8, expanded_QxD, 1 - (nearer_QxD + 1) * h_QxD)
+
+
+def _expected_precision(total_QxD, relevant_QxD, seen_QxD):
+    """Expected precision at the rank of a relevant item that is among the first seen of its tie."""
+    h_QxD, share_QxD = tie_means(items_before(total_QxD), seen_QxD)
+    r_QxD = (relevant_QxD - 1) / jnp.maximum(total_QxD - 1, 1)
+    return r_QxD * share_QxD + (items_before(relevant_QxD) + 1) * h_QxD
+
+
+def _seen(total_QxD, relevant_QxD, k):
+    """The items of each distance that are among the first k."""
+    check_counts(total_QxD, relevant_QxD)
+    if k < 1:
+        raise ValueError(f"k={k}; pass at least 1 rank")
+    return jnp.clip(k - items_before(total_QxD), 0, total_QxD)
+
+
+def _average_precision_of_runs(start_QxD, relevant_QxD):
     """Average precision where the p_d hits of a distance fill the ranks start+1 ... start+p_d."""
     # The j-th has precision (P+j)/(start+j) = 1 - (start-P)/(start+j).
+    hits_QxD = items_before(relevant_QxD)
     reciprocal_QxD = _mean_reciprocal(start_QxD, relevant_QxD)
     return _mean_over_relevant(1 - (start_QxD - hits_QxD) * reciprocal_QxD, relevant_QxD)
 
@@ -130,109 +327,3 @@ def _mean_reciprocal(start_QxD, count_QxD):
     log_QxD = jnp.log1p((b_QxD - a_QxD) / (a_QxD + 0.5))
     rest_QxD = log_QxD + ((b_QxD + 0.5) ** -2 - (a_QxD + 0.5) ** -2) / 24
     return (first_QxD + rest_QxD) / jnp.maximum(count_QxD, 1)
-
-
-@functools.partial(jax.jit, static_argnames="k")
-def precision_at(total_QxD: jax.Array, relevant_QxD: jax.Array, k: int) -> jax.Array:
-    """Precision among the first k items of each query, expected over all orders of the ties.
-
-    P@k = (1/k) Σ_d clip(k - N_d, 0, n_d) p_d / n_d
-
-    Args:
-      total_QxD, relevant_QxD: int counts from `distance_counts`.
-      k: ranks to look at; beyond the database's size the missing items count as irrelevant.
-
-    Returns:
-      float32 array in [0, 1], shape (Q,).
-
-    Raises:
-      ValueError: if the two shapes differ, or k is below 1.
-
-    Source: McSherry and Najork, ECIR 2008.
-    """
-    if k < 1:
-        raise ValueError(f"k={k}; pass at least 1 rank")
-    nearer_QxD, _ = _before(total_QxD, relevant_QxD)
-    seen_QxD = jnp.clip(k - nearer_QxD, 0, total_QxD)
-    return jnp.sum(seen_QxD * relevant_QxD / jnp.maximum(total_QxD, 1), axis=1) / k
-
-
-@jax.jit
-def precision_recall_by_radius(
-    total_QxD: jax.Array, relevant_QxD: jax.Array
-) -> tuple[jax.Array, jax.Array]:
-    """Precision and recall of the Hamming ball of each radius, averaged over the queries.
-
-    At radius d and for one query: precision = P_≤d / N_≤d,  recall = P_≤d / P.
-
-    Args:
-      total_QxD, relevant_QxD: int counts from `distance_counts`.
-
-    Returns:
-      (precision_D, recall_D), float32 in [0, 1]. A query whose ball is empty is left out of the
-      precision there, one without any relevant item out of the recall; NaN if none is left.
-
-    Raises:
-      ValueError: if the two shapes differ.
-    """
-    _check_counts(total_QxD, relevant_QxD)
-    inside_QxD = jnp.cumsum(total_QxD, axis=1)
-    hits_QxD = jnp.cumsum(relevant_QxD, axis=1)
-    # 0/0 marks the queries to leave out.
-    precision_D = jnp.nanmean(hits_QxD / inside_QxD, axis=0)
-    return precision_D, jnp.nanmean(hits_QxD / hits_QxD[:, -1:], axis=0)
-
-
-@functools.partial(jax.jit, static_argnames=("radius", "empty_ball"))
-def precision_within_radius(
-    total_QxD: jax.Array, relevant_QxD: jax.Array, radius: int, *, empty_ball: str = "zero"
-) -> jax.Array:
-    """Precision among the items within a Hamming radius of each query.
-
-    P(radius) = Σ_{d ≤ radius} p_d / Σ_{d ≤ radius} n_d
-
-    Args:
-      total_QxD, relevant_QxD: int counts from `distance_counts`.
-      radius: the largest distance that is inside, in bits, 0 to K.
-      empty_ball: a query with nothing inside gets 0 ("zero") or NaN ("skip", for `nanmean`).
-
-    Returns:
-      float32 array in [0, 1], shape (Q,).
-
-    Raises:
-      ValueError: if the shapes differ, the radius is out of range, or empty_ball is unknown.
-    """
-    _check_counts(total_QxD, relevant_QxD)
-    if not 0 <= radius < total_QxD.shape[1]:
-        raise ValueError(f"radius={radius}; pass 0 to {total_QxD.shape[1] - 1}, the number of bits")
-    if empty_ball not in ("zero", "skip"):
-        raise ValueError(f'empty_ball={empty_ball!r}; pass "zero" or "skip"')
-    inside_Q = total_QxD[:, : radius + 1].sum(axis=1)
-    hits_Q = relevant_QxD[:, : radius + 1].sum(axis=1)
-    if_empty = 0.0 if empty_ball == "zero" else jnp.nan
-    return jnp.where(inside_Q > 0, hits_Q / jnp.maximum(inside_Q, 1), if_empty)
-
-
-@jax.jit
-def chance_level(total_QxD: jax.Array, relevant_QxD: jax.Array) -> jax.Array:
-    """Precision of a random ranking: the relevant share of the database, mean over the queries.
-
-    Args:
-      total_QxD, relevant_QxD: int counts from `distance_counts`.
-
-    Returns:
-      float32 scalar in [0, 1].
-
-    Raises:
-      ValueError: if the two shapes differ.
-    """
-    _check_counts(total_QxD, relevant_QxD)
-    return jnp.mean(relevant_QxD.sum(axis=1) / total_QxD.sum(axis=1))
-
-
-def _check_counts(total, relevant):
-    if total.ndim != 2 or total.shape != relevant.shape:
-        raise ValueError(
-            f"total has shape {total.shape}, relevant {relevant.shape}; "
-            "pass the two (queries, distances) matrices of one distance_counts call"
-        )

@@ -51,6 +51,35 @@ def parallel_apply(function: Callable[[Any, Any], Any]) -> Callable[[Any, Any], 
     return jax.pmap(function, axis_name=AXIS, in_axes=(None, 0))
 
 
+def parallel_blocks(function: Callable[[Any, Any, Any], Any]) -> Callable[[Any, Any, Any], Any]:
+    """Return `function(carry, common, block)` mapped over the local devices' blocks.
+
+    It is what pmap is since JAX 0.8, a jit of a shard_map, written out because pmap takes no
+    compiler options: wide vectors make counting on a CPU 1.3 to 1.9 times as fast.
+
+    Args:
+      function: of one device's carry, arrays that all devices share, and one device's block.
+
+    Returns:
+      The mapped function; carry (donated), block and result have a leading device axis.
+    """
+
+    def one_device(carry, common, block):
+        carry, block = jax.tree.map(lambda x: x[0], (carry, block))
+        return jax.tree.map(lambda x: x[None], function(carry, common, block))
+
+    mapped = jax.shard_map(
+        one_device,
+        mesh=Mesh(np.array(jax.local_devices()), (AXIS,)),
+        in_specs=(PartitionSpec(AXIS), PartitionSpec(), PartitionSpec(AXIS)),
+        out_specs=PartitionSpec(AXIS),
+        check_vma=False,
+    )
+    is_cpu = jax.default_backend() == "cpu"
+    options = {"xla_cpu_prefer_vector_width": 512} if is_cpu else None
+    return jax.jit(mapped, donate_argnums=0, compiler_options=options)
+
+
 def _sharding(spec: PartitionSpec) -> NamedSharding:
     """Return a placement over the local devices."""
     return NamedSharding(Mesh(np.array(jax.local_devices()), (AXIS,)), spec)
@@ -66,6 +95,18 @@ def replicate(tree: Any) -> Any:
       The same tree of arrays.
     """
     return jax.device_put(tree, _sharding(PartitionSpec()))
+
+
+def shard(tree: Any) -> Any:
+    """Place arrays with a leading device axis, so that no call has to move them again.
+
+    Args:
+      tree: of arrays.
+
+    Returns:
+      The same tree of arrays, each device holding its part.
+    """
+    return jax.device_put(tree, _sharding(PartitionSpec(AXIS)))
 
 
 def assert_replicated(tree: Any) -> None:

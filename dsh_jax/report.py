@@ -12,11 +12,19 @@ from typing import Any
 import matplotlib.style
 import numpy as np
 from etils import epath
-from matplotlib import cycler
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import NullFormatter
 from PIL import Image
+
+from dsh_jax.plots import (
+    COLOURS,
+    PRECISION_AT,
+    PRECISION_RECALL,
+    SHARE,
+    Curve,
+    draw_lines,
+    style,
+)
 
 METRIC_TITLES = {
     "map": "mAP (tie-aware, whole ranking)",
@@ -25,12 +33,6 @@ METRIC_TITLES = {
 }
 HISTORY_TITLES = {"train/loss": "Training loss", "valid/map": "Validation mAP"}
 GALLERY_NOTE = "<p>Solid border, ✓: right. Dashed border, ✗: wrong. d: Hamming distance.</p>"
-MOST_MARKERS = 40  # a longer line is drawn without markers
-SHARE = (-0.02, 1.02)  # limits of an axis from 0 to 1, with room for the markers
-COLOURS = {  # text and axes, then the lines
-    "light": ("#33373d", "#0b5cad", "#c2410c", "#1b7f4b", "#7b3fa0"),
-    "dark": ("#c9cdd3", "#7db7f5", "#f5a36b", "#5cc98f", "#c79be8"),
-}
 CSS = """
 :root{color-scheme:light dark;--page:#fff;--ink:#1c1e21;--quiet:#5b6068;--line:1px solid #dde0e4;
  --right:#1b7f4b;--wrong:#b3372f}
@@ -90,36 +92,15 @@ class Gallery:
     relevant: np.ndarray
 
 
-@dataclasses.dataclass(frozen=True)
-class Curve:
-    """Hold one line of a plot.
-
-    Args:
-        name: text of the legend, such as "database=train".
-        x: float [n].
-        y: float [n].
-    """
-
-    name: str
-    x: np.ndarray
-    y: np.ndarray
-
-
 def _plot(draw: Callable[[Axes], None], size: tuple[float, float], title: str, alt: str) -> str:
     """Return a figure with the drawing in the colours of the light and of the dark scheme."""
     uris = {}
-    for scheme, (ink, *lines) in COLOURS.items():
-        cycle = cycler(color=lines, linestyle=["-", "--", "-.", ":"], marker=list("os^D"))
-        inked = "text.color axes.labelcolor axes.edgecolor xtick.color ytick.color grid.color"
-        style = dict.fromkeys(inked.split(), ink)
-        style |= {"axes.prop_cycle": cycle, "lines.markersize": 4, "lines.linewidth": 1.4}
-        style |= {"axes.spines.top": False, "axes.spines.right": False, "axes.linewidth": 0.6}
-        style |= {"axes.grid": True, "grid.alpha": 0.15, "legend.frameon": False}
-        # A "$" in a name is a dollar sign, and the ids of the drawing are the same every time.
-        style |= {"text.parse_math": False, "svg.fonttype": "none", "svg.hashsalt": "dsh_jax"}
+    for scheme in COLOURS:
+        # The ids of the drawing are the same every time.
+        look = style(scheme) | {"svg.fonttype": "none", "svg.hashsalt": "dsh_jax"}
         no_metadata = dict.fromkeys(["Creator", "Date", "Format", "Type"])
         buffer = io.StringIO()
-        with matplotlib.style.context(["default", style]):
+        with matplotlib.style.context(["default", look]):
             figure = Figure(figsize=size, layout="constrained")
             draw(figure.subplots())
             figure.savefig(buffer, format="svg", transparent=True, metadata=no_metadata)
@@ -135,15 +116,7 @@ def _plot(draw: Callable[[Axes], None], size: tuple[float, float], title: str, a
 
 def _lines(title: str, curves: Sequence[Curve], size: tuple[float, float], **axes_set: Any) -> str:
     def draw(axes: Axes) -> None:
-        for curve in curves:
-            # Each mark against recall is a Hamming radius, so all are shown.
-            marked = len(curve.x) <= MOST_MARKERS or axes_set["xlabel"] == "recall"
-            axes.plot(curve.x, curve.y, label=curve.name, marker=None if marked else "")
-        axes.set(**axes_set)
-        axes.xaxis.set_major_formatter("{x:,.10g}")
-        axes.xaxis.set_minor_formatter(NullFormatter())
-        if any(curve.name for curve in curves):
-            axes.legend(loc="lower left", bbox_to_anchor=(-0.02, 1), ncols=2, borderpad=0)
+        draw_lines(axes, curves, **axes_set)
 
     alt = f"{title} against {axes_set['xlabel']}"
     for name, x, y in ((curve.name, curve.x, curve.y) for curve in curves if len(curve.x)):
@@ -268,13 +241,13 @@ def write_report(
     body = [f"<h1>{html.escape(title)}</h1>", f'<dl class="facts">\n{facts}\n</dl>']
     if metrics:
         body.append(_metrics(metrics))
-    plots, look = "", {"size": (4.6, 3.5), "ylabel": "precision", "ylim": SHARE}
+    plots, size = "", (4.6, 3.5)
     if precision_recall:
         name = "Precision at each Hamming radius"
-        plots += _lines(name, precision_recall, xlabel="recall", xlim=SHARE, **look)
+        plots += _lines(name, precision_recall, size, **PRECISION_RECALL)
     if precision_at:
         name = "Precision among the first k database images"
-        plots += _lines(name, precision_at, xlabel="k", xscale="log", **look)
+        plots += _lines(name, precision_at, size, **PRECISION_AT)
     if plots:
         body.append(_section("Precision", f'<div class="plots">{plots}</div>'))
     if galleries:

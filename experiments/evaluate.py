@@ -1,5 +1,12 @@
-"""Evaluate a trained run again: python -m experiments.evaluate --workdir=runs/mnist-48"""
+"""Evaluate a trained run again, or the codes of any program.
 
+python -m experiments.evaluate --workdir=runs/mnist-48
+python -m experiments.evaluate --codes=codes.npz --k=100,1000
+
+Which files --codes takes is said in `dsh_jax.code_files.load`.
+"""
+
+import dataclasses
 import json
 
 from absl import app, flags, logging
@@ -8,26 +15,102 @@ from ml_collections import ConfigDict
 
 from experiments import console  # first: it quiets TensorFlow before its import
 
-from dsh_jax import build, evaluate, gallery  # isort: skip
+from dsh_jax import build, code_files, evaluate, gallery, plots  # isort: skip
+from dsh_jax.code_set import CodeSet  # isort: skip
 
 _WORKDIR = flags.DEFINE_string("workdir", None, "Folder of the run.")
-flags.mark_flag_as_required("workdir")
+_CODES = flags.DEFINE_string("codes", None, "File or folder of codes.")
+_DATABASE = flags.DEFINE_string("database", "train", "Which database of an .npz file of codes.")
+_BITS = flags.DEFINE_integer("bits", None, "Bits of packed codes.", lower_bound=1)
+_K = flags.DEFINE_list("k", None, "Ranks of the precision at k, such as 100,1000.")
+_OUT = flags.DEFINE_string("out", None, "Folder of the results; without it, next to the codes.")
+_ALLOW_OVERLAP = flags.DEFINE_bool("allow_overlap", False, "Take queries that the database holds.")
+OF_CODES = ("database", "bits", "k", "out", "allow_overlap")
+
+flags.mark_flags_as_mutual_exclusive(["workdir", "codes"], required=True)
+flags.register_validator(
+    "k",
+    lambda ks: ks is None or all(k.isdigit() and int(k) for k in ks),
+    message="pass whole numbers from 1, with commas between them",
+)
+
+
+def evaluate_run(folder: epath.Path) -> None:
+    """Evaluate a run's best checkpoint; print its table and write its report."""
+    unused = [name for name in OF_CODES if flags.FLAGS[name].present]
+    if unused:
+        raise ValueError(f"--{unused[0]} belongs to --codes; leave it out with --workdir")
+    if not (folder / "config.json").exists():
+        raise ValueError(f"{folder} holds no config.json: it is no run of experiments.train.")
+    config = ConfigDict(json.loads((folder / "config.json").read_text()))
+    described = build.build(config)
+    evaluation = evaluate.evaluate_run(config, described, folder)
+    page = gallery.report_run(config, described, evaluation, folder)
+    print(f"\n{evaluate.table(evaluation)}\n")
+    logging.info("report: %s", page)
+
+
+def evaluate_codes(path: epath.Path) -> None:
+    """Evaluate codes; print their table and write the numbers and plots."""
+    found = code_files.load(
+        path, database=_DATABASE.value, bits=_BITS.value, allow_overlap=_ALLOW_OVERLAP.value
+    )
+    print("\n".join(found.notes), flush=True)
+    items = len(found.database_RxW)
+    ks = [k for k in evaluate.PRECISION_AT if k <= items] or [1]
+    if _K.value:
+        ks = sorted(int(k) for k in _K.value)
+        if ks[-1] > items:
+            raise ValueError(f"--k has {ks[-1]}, but the database {items} rows; pass 1 to {items}")
+    result = evaluate.retrieve(
+        found.query_QxW,
+        found.query_label_QxC,
+        found.database_RxW,
+        found.database_label_RxC,
+        bits=found.bits,
+        precision_at=ks,
+    )
+    name = f"database ({items:,})"
+    print(f"\n{evaluate.metrics_table({name: result.metrics})}\n")
+    ending = "evaluation" if _DATABASE.value == "train" else f"{_DATABASE.value}-evaluation"
+    out = epath.Path(_OUT.value or f"{path}-{ending}").expanduser()
+    out.mkdir(parents=True, exist_ok=True)
+    write_numbers(out / "metrics.json", path, found, result)
+    title = f"{path.name} · {found.bits} bits · {len(found.query_QxW):,} queries"
+    radii = plots.Curve(name, result.recall_D, result.precision_D)
+    plots.save_lines(out / "precision_recall.png", title, [radii], **plots.PRECISION_RECALL)
+    ranks = plots.precision_at(name, result.metrics)
+    plots.save_lines(out / "precision_at_k.png", title, [ranks], **plots.PRECISION_AT)
+    print(f"results: {out}")
+
+
+def write_numbers(
+    file: epath.Path, path: epath.Path, found: CodeSet, result: evaluate.Result
+) -> None:
+    """Write all that is known of an evaluation of codes as JSON, NaN as null."""
+    numbers = {
+        "codes": str(path),
+        "bits": found.bits,
+        "queries": len(found.query_QxW),
+        "database": len(found.database_RxW),
+        "classes": found.query_label_QxC.shape[1],
+        "notes": found.notes,
+    }
+    text = json.dumps(numbers | dataclasses.asdict(result), default=lambda array: array.tolist())
+    # JSON has no NaN, the precision of a radius in which nothing lies.
+    numbers = json.loads(text, parse_constant=lambda _: None)
+    file.write_text(json.dumps(numbers, indent=2, ensure_ascii=False) + "\n")
 
 
 def main(argv):
     if len(argv) > 1:
         raise app.UsageError(f"unknown arguments: {argv[1:]}")
     console.quiet()
-    folder = epath.Path(_WORKDIR.value)
     with console.clear_errors():
-        if not (folder / "config.json").exists():
-            raise ValueError(f"{folder} holds no config.json: it is no run of experiments.train.")
-        config = ConfigDict(json.loads((folder / "config.json").read_text()))
-        described = build.build(config)
-        evaluation = evaluate.evaluate_run(config, described, folder)
-        page = gallery.report_run(config, described, evaluation, folder)
-    print(f"\n{evaluate.table(evaluation)}\n")
-    logging.info("report: %s", page)
+        if _CODES.value:
+            evaluate_codes(epath.Path(_CODES.value).expanduser().resolve())
+        else:
+            evaluate_run(epath.Path(_WORKDIR.value))
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Counts and search against plain numpy loops and numbers worked by hand."""
+"""Counts by every method against plain numpy loops."""
 
 import jax
 import jax.numpy as jnp
@@ -91,47 +91,103 @@ def test_counts_take_labels_of_any_type(dtype):
     assert_same(found, count_by_loop(query, query_label, database, label))
 
 
-@pytest.mark.parametrize(("bits", "classes"), [(1, 1), (32, 33), (129, 100)])
-def test_counts_take_any_number_of_bits_and_classes(bits, classes):
+@pytest.mark.parametrize(
+    ("bits", "classes", "method"),
+    [
+        (1, 1, "all_codes"),
+        (1, 1, "bit_planes"),
+        (13, 33, "all_codes"),
+        (16, 5, "bit_planes"),
+        (32, 33, "bit_planes"),
+        (65, 7, "bit_planes"),
+        (128, 40, "bit_planes"),
+        (129, 100, "scatter"),
+        (256, 2, "auto"),
+        (1024, 3, "auto"),
+    ],
+)
+def test_counts_take_any_number_of_bits_and_classes(bits, classes, method):
     rng = np.random.default_rng(0)
-    arrays = *random_rows(rng, 3, bits, classes), *random_rows(rng, 20, bits, classes)
-    found = retrieval.distance_counts(*arrays, bits=bits, database_block=8)
+    arrays = *random_rows(rng, 3, bits, classes), *random_rows(rng, 50, bits, classes)
+    found = retrieval.distance_counts(*arrays, bits=bits, method=method, database_block=8)
     assert found[0].shape == (3, bits + 1)
     assert_same(found, count_by_loop(*arrays, bits=bits))
 
 
-def test_counts_work_inside_jit():
+@pytest.mark.parametrize("bits", [12, 40])
+def test_methods_agree_on_many_items(bits):
     rng = np.random.default_rng(0)
-    arrays = *random_rows(rng, 3), *random_rows(rng, 20)
-    assert_same(jax.jit(count)(*arrays), count(*arrays))
+    arrays = *random_rows(rng, 40, bits, 7), *random_rows(rng, 9_001, bits, 7)
+    wanted = retrieval.shared_label_counts(*arrays, bits=bits, method="scatter")
+    assert len(wanted[1]) > 3  # thresholds
+    for method in ("auto", "bit_planes", *["all_codes"] * (bits <= 16)):
+        found = retrieval.shared_label_counts(
+            *arrays, bits=bits, method=method, query_block=24, database_block=1000
+        )
+        assert_same(found, wanted)
 
 
-# Search.
-
-
-@random_test
-@given(
-    seed=seeds,
-    queries=st.sampled_from([1, 2, 5]),
-    k=st.sampled_from([1, 7, 30]),
-    query_block=st.sampled_from([1, 2, 16]),
-)
-def test_search_is_a_stable_sort(seed, queries, k, query_block):
-    rng = np.random.default_rng(seed)
-    query, database = random_rows(rng, queries)[0], random_rows(rng, 30)[0]
+@pytest.mark.parametrize("method", ["scatter", "bit_planes", "all_codes"])
+def test_shared_labels_are_counted_from_each_number_on(method):
+    rng = np.random.default_rng(0)
+    (query, query_label), (database, label) = random_rows(rng, 5, classes=6), random_rows(rng, 60)
+    label = rng.random((60, 6)) < 0.6
+    arrays = query, query_label, database, label
+    total, at_least = retrieval.shared_label_counts(
+        *arrays, bits=BITS, shared=(1, 3, 4), method=method
+    )
     distance = np.bitwise_count(query[:, None] ^ database[None]).sum(axis=-1)
-    wanted = np.argsort(distance, axis=1, kind="stable")[:, :k]
-    found = retrieval.search(query, database, k, query_block=query_block)
-    assert found[0].dtype == found[1].dtype == jnp.int32
-    assert_same(found, (np.take_along_axis(distance, wanted, axis=1), wanted))
+    shared = query_label.astype(int) @ label.T.astype(int)
+    for q in range(5):
+        np.testing.assert_array_equal(total[q], np.bincount(distance[q], minlength=BITS + 1))
+        for t, number in enumerate((1, 3, 4)):
+            wanted = np.bincount(distance[q][shared[q] >= number], minlength=BITS + 1)
+            np.testing.assert_array_equal(at_least[t, q], wanted)
+    relevant = retrieval.distance_counts(*arrays, bits=BITS, shared=3, method=method)[1]
+    np.testing.assert_array_equal(relevant, at_least[1])
 
 
-def test_search_breaks_ties_by_the_lower_index_in_a_large_database():
-    database = np.zeros((60_000, 6), np.uint8)
-    database[50_000] = 1
-    distance, index = retrieval.search(np.full((1, 6), 1, np.uint8), database, 1000)
-    np.testing.assert_array_equal(index[0], [50_000, *range(999)])
-    np.testing.assert_array_equal(distance[0], [0] + [6] * 999)
+def test_the_numbers_of_shared_labels_go_up_to_the_most_of_a_query():
+    label = np.array([[1, 1, 0, 1], [0, 1, 0, 0]])
+    code = np.zeros((2, 2), np.uint8)
+    _, at_least = retrieval.shared_label_counts(code, label, code, label, bits=BITS)
+    np.testing.assert_array_equal(at_least[:, :, 0], [[2, 2], [1, 0], [1, 0]])
+
+
+@pytest.mark.parametrize("method", ["scatter", "bit_planes", "all_codes"])
+def test_the_query_itself_can_be_left_out(method):
+    rng = np.random.default_rng(0)
+    database, label = random_rows(rng, 30)
+    row = np.array([7, -1, 29, 0])
+    arrays = database[row], label[row], database, label
+    found = count(*arrays, self_Q=row, method=method)
+    for q, r in enumerate(row):
+        others = np.arange(30) != r
+        one = slice(q, q + 1)
+        wanted = count_by_loop(arrays[0][one], arrays[1][one], database[others], label[others])
+        assert_same([x[one] for x in found], wanted)
+
+
+def test_a_database_may_be_a_memory_map(tmp_path):
+    rng = np.random.default_rng(0)
+    query, (database, label) = random_rows(rng, 4), random_rows(rng, 3000)
+    np.save(tmp_path / "codes.npy", database)
+    mapped = np.load(tmp_path / "codes.npy", mmap_mode="r")
+    assert_same(count(*query, mapped, label), count(*query, database, label))
+
+
+def test_sizes_in_the_same_blocks_share_a_compilation():
+    rng = np.random.default_rng(0)
+    sizes = [
+        (70, 20_100),
+        (128, 32_700),
+        (90, 24_000),
+    ]  # 4 devices: parts of 8192 rows, 128 queries
+    count(*random_rows(rng, *sizes[0][:1]), *random_rows(rng, sizes[0][1]), method="bit_planes")
+    for queries, items in sizes:
+        arrays = *random_rows(rng, queries), *random_rows(rng, items)
+        with jax.no_tracing():
+            count(*arrays, method="bit_planes")
 
 
 # Errors.
@@ -153,11 +209,10 @@ label = np.ones((4, 3), np.uint8)
             "query labels have 3 classes, database labels 2; encode both over the same classes",
         ),
         (lambda: count(code, label, code, label, query_block=0), "query_block=0 .* at least 1"),
-        (lambda: retrieval.search(code, code, 5), "k=5, but the database has 4 items; pass k from"),
-        (lambda: retrieval.search(code, code, 0), "pass k from 1 to 4"),
-        (lambda: retrieval.search(code, code[:, :1], 1), "query has 2 bytes a row, database 1;"),
-        (lambda: retrieval.search(code > 0, code, 1), "query .* type bool; wanted .* uint8"),
-        (lambda: retrieval.search(code, code, 1, query_block=0), "query_block=0; pass at least 1"),
+        (lambda: count(code, label, code, label, shared=0), "shared=.0,.; pass increasing numbers"),
+        (lambda: count(code, label, code, label, method="fast"), "method='fast' for 12 bits; pass"),
+        (lambda: count(code, label, code, label, self_Q=np.array([0])), "self_Q has shape .1,."),
+        (lambda: count(code, label, code, label, self_Q=np.full(4, 4)), "maximum 4; .* below 4"),
     ],
 )
 def test_errors_say_what_to_do(call, message):

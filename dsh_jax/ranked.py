@@ -1,0 +1,186 @@
+"""Metrics of one ranking, its ties broken by some order: what most other evaluators compute.
+
+Only these numbers depend on the order of the database. A Hamming distance has few values, so most
+ranks are ties, and which of the tied items comes first is decided by how the files happened to be
+listed. The numbers of `metrics.py` are expectations over every order of the ties: no reordering of
+the database changes them, so they are the headline, and these are for comparison with others.
+"""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import lax
+
+from dsh_jax.codes import pack_bits, pack_words
+from dsh_jax.retrieval import search
+
+
+def ranked_relevance(
+    query_QxW: jax.Array,
+    query_label_QxC: jax.Array,
+    database_RxW: jax.Array,
+    database_label_RxC: jax.Array,
+    k: int,
+    *,
+    ties: str = "stable",
+    seed: int | None = None,
+    query_block: int = 64,
+) -> jax.Array:
+    """Rank the database for each query and say which of the first k items are relevant.
+
+    relevant[q, i] = 1 where q and the item at rank i+1 share a label.
+
+    Args:
+      query_QxW: packed codes, uint8 from `pack_bits`.
+      query_label_QxC: multi-hot labels of any type; above 0 is present.
+      database_RxW: packed codes, uint8.
+      database_label_RxC: multi-hot labels.
+      k: depth of the ranking, 1 to R.
+      ties: equal distances by the lower row ("stable"), or by the lower row after the rows were
+        permuted ("random"); one permutation serves all queries.
+      seed: of that permutation; for "random" only.
+      query_block: queries in work at a time; memory grows with query_block x R.
+
+    Returns:
+      bool array, nearest first, shape (Q, k).
+
+    Raises:
+      ValueError: if codes, labels and k do not fit together, or ties and seed do not.
+    """
+    if (len(query_label_QxC), len(database_label_RxC)) != (len(query_QxW), len(database_RxW)) or (
+        query_label_QxC.shape[1:] != database_label_RxC.shape[1:] or query_label_QxC.ndim != 2
+    ):
+        raise ValueError(
+            f"query labels have shape {query_label_QxC.shape}, database labels "
+            f"{database_label_RxC.shape}; wanted ({len(query_QxW)}, classes) and "
+            f"({len(database_RxW)}, classes); pass one multi-hot row per code, the same classes"
+        )
+    if ties not in ("stable", "random"):
+        raise ValueError(f'ties={ties!r}; pass "stable" or "random"')
+    if (ties == "random") != (seed is not None):
+        raise ValueError(f'ties="{ties}" and seed={seed}; pass a seed with ties="random" only')
+    if query_block < 1:
+        raise ValueError(f"query_block={query_block}; pass at least 1")
+    if ties == "random":
+        order_R = np.random.default_rng(seed).permutation(len(database_RxW))
+        database_RxW, database_label_RxC = database_RxW[order_R], database_label_RxC[order_R]
+    # As bit masks: two rows share a label where the AND of their words is not zero.
+    query_label_QxV = pack_words(pack_bits(query_label_QxC > 0))
+    database_label_RxV = pack_words(pack_bits(database_label_RxC > 0))
+    relevant = []
+    for start in range(0, len(query_QxW), query_block):
+        block = slice(start, start + query_block)
+        _, index_Bxk = search(query_QxW[block], database_RxW, k)
+        label_BxkxV = database_label_RxV[index_Bxk]
+        relevant.append(jnp.any(query_label_QxV[block, None] & label_BxkxV, axis=-1))
+    return jnp.concatenate(relevant)
+
+
+@functools.partial(jax.jit, static_argnames=("k", "denominator"))
+def average_precision_ranked(
+    relevant_QxN: jax.Array,
+    relevant_Q: jax.Array | None = None,
+    *,
+    k: int | None = None,
+    denominator: str = "total",
+) -> jax.Array:
+    """Average precision among the first k ranks of each query.
+
+    AP@k = (1/Z) Σ_{i ≤ k} rel_i M_i / i,  M_i the relevant items among the first i.
+
+    Args:
+      relevant_QxN: 1 where the item at that rank is relevant, nearest first.
+      relevant_Q: int, relevant items in the whole database; needed for "total" and "min".
+      k: ranks to look at, 1 to N; all N by default.
+      denominator: Z. "total" takes relevant_Q, "min" the smaller of k and relevant_Q, and "in_topk"
+        M_k, so that a single hit at rank 1 scores 1 however many relevant items are missed.
+
+    Returns:
+      float32 array in [0, 1], shape (Q,); 0 for a query without any relevant item in the first k.
+
+    Raises:
+      ValueError: if a shape, k or denominator is wrong, or relevant_Q is missing.
+
+    Source: the textbook's is "total" with k = N (Manning, Raghavan and Schütze, 2008).
+    """
+    k = relevant_QxN.shape[-1] if k is None else k
+    _check_ranking(relevant_QxN, k)
+    if denominator not in ("total", "in_topk", "min"):
+        raise ValueError(f'denominator={denominator!r}; pass "total", "in_topk" or "min"')
+    if denominator != "in_topk":
+        _check_relevant(relevant_Q, relevant_QxN, f"denominator={denominator!r}")
+    rank_k = jnp.arange(1, k + 1)
+
+    def sum_and_hits(relevant_k):
+        hits_k = jnp.cumsum(relevant_k > 0)
+        return jnp.sum(jnp.where(relevant_k > 0, hits_k / rank_k, 0)), hits_k[-1]
+
+    # A few queries at a time: all at once would take gigabytes for a whole ranking.
+    sum_Q, hits_Q = lax.map(sum_and_hits, relevant_QxN[:, :k], batch_size=16)
+    if denominator == "in_topk":
+        z_Q = hits_Q
+    else:
+        z_Q = relevant_Q if denominator == "total" else jnp.minimum(k, relevant_Q)
+    return sum_Q / jnp.maximum(z_Q, 1)
+
+
+@functools.partial(jax.jit, static_argnames="k")
+def precision_ranked(relevant_QxN: jax.Array, k: int) -> jax.Array:
+    """Precision among the first k ranks of each query: P@k = M_k / k.
+
+    Args:
+      relevant_QxN: 1 where the item at that rank is relevant, nearest first.
+      k: ranks to look at, 1 to N.
+
+    Returns:
+      float32 array in [0, 1], shape (Q,).
+
+    Raises:
+      ValueError: if the shape or k is wrong.
+    """
+    _check_ranking(relevant_QxN, k)
+    return jnp.sum(relevant_QxN[:, :k] > 0, axis=1) / k
+
+
+@functools.partial(jax.jit, static_argnames="k")
+def recall_ranked(relevant_QxN: jax.Array, relevant_Q: jax.Array, k: int) -> jax.Array:
+    """Recall among the first k ranks of each query: R@k = M_k / M.
+
+    Args:
+      relevant_QxN: 1 where the item at that rank is relevant, nearest first.
+      relevant_Q: M, int, relevant items in the whole database.
+      k: ranks to look at, 1 to N.
+
+    Returns:
+      float32 array in [0, 1], shape (Q,); 0 for a query without any relevant item.
+
+    Raises:
+      ValueError: if a shape or k is wrong.
+    """
+    _check_ranking(relevant_QxN, k)
+    _check_relevant(relevant_Q, relevant_QxN, "recall")
+    return jnp.sum(relevant_QxN[:, :k] > 0, axis=1) / jnp.maximum(relevant_Q, 1)
+
+
+def _check_ranking(relevant_QxN, k):
+    if relevant_QxN.ndim != 2:
+        raise ValueError(
+            f"the ranking has shape {relevant_QxN.shape}; pass (queries, ranks), "
+            "from ranked_relevance"
+        )
+    if not 1 <= k <= relevant_QxN.shape[1]:
+        raise ValueError(
+            f"k={k}, but the ranking is {relevant_QxN.shape[1]} deep; "
+            "rank deeper with ranked_relevance or pass a smaller k"
+        )
+
+
+def _check_relevant(relevant_Q, relevant_QxN, what):
+    if relevant_Q is None or relevant_Q.shape != relevant_QxN.shape[:1]:
+        found = None if relevant_Q is None else f"of shape {relevant_Q.shape}"
+        raise ValueError(
+            f"{what} needs the relevant items of the whole database, relevant_Q of shape "
+            f"{relevant_QxN.shape[:1]}, found {found}; sum relevant_QxD of distance_counts over D"
+        )
