@@ -31,7 +31,7 @@ def assert_is_a_stable_sort(found, query, database, k):
     queries=st.sampled_from([1, 5]),
     k=st.sampled_from([1, 30]),
     query_block=st.sampled_from([2, 64]),
-    method=st.sampled_from(["auto", "direct", "groups", "radius"]),
+    method=st.sampled_from(["auto", "direct", "groups"]),
 )
 def test_search_is_a_stable_sort(seed, queries, k, query_block, method):
     rng = np.random.default_rng(seed)
@@ -40,21 +40,21 @@ def test_search_is_a_stable_sort(seed, queries, k, query_block, method):
     assert_is_a_stable_sort(found, query, database, k)
 
 
-@pytest.mark.parametrize("method", ["groups", "radius"])
 @pytest.mark.parametrize(
     ("items", "width", "k"),
     [
         (1, 1, 1),
         (40_000, 1, 300),  # 256 codes: one distance fills the k
-        (70_001, 8, 90),
+        (70_001, 8, 24),
+        (70_001, 8, 25),
         (70_001, 16, 2000),
         (5000, 3, 5000),  # more than a device has
     ],
 )
-def test_methods_find_the_same(items, width, k, method):
+def test_groups_find_the_same(items, width, k):
     rng = np.random.default_rng(0)
     query, database = random_codes(rng, 3, width), random_codes(rng, items, width)
-    found = retrieval.search(query, database, k, method=method)
+    found = retrieval.search(query, database, k, method="groups")
     assert_is_a_stable_sort(found, query, database, k)
 
 
@@ -78,7 +78,7 @@ def test_a_far_item_is_found_behind_its_padding():
         np.zeros((1, 8), np.uint8),
         np.full((group_search.ITEMS + 1, 8), 255, np.uint8),
     )
-    for method in ("groups", "radius"):
+    for method in ("direct", "groups"):
         distance, index = retrieval.search(query, database, len(database), method=method)
         np.testing.assert_array_equal(index[0], np.arange(len(database)))
         assert (distance == 64).all()
@@ -87,7 +87,7 @@ def test_a_far_item_is_found_behind_its_padding():
 def test_ties_go_to_the_lower_index_in_a_large_database():
     database = np.zeros((60_000, 6), np.uint8)
     database[50_000] = 1
-    for method in ("direct", "groups", "radius"):
+    for method in ("direct", "groups"):
         query = np.ones((1, 6), np.uint8)
         found = retrieval.search(query, database, 1000, method=method)
         assert_is_a_stable_sort(found, query, database, 1000)
@@ -95,11 +95,11 @@ def test_ties_go_to_the_lower_index_in_a_large_database():
 
 def test_sizes_in_the_same_blocks_share_a_compilation():
     rng = np.random.default_rng(0)
-    for method, items in (("groups", (70_000, 75_000)), ("radius", (60_000, 64_000))):
-        retrieval.search(random_codes(rng, 33, 4), random_codes(rng, items[0], 4), 5, method=method)
-        query, database = random_codes(rng, 64, 4), random_codes(rng, items[1], 4)
+    for k in (5, 50):
+        retrieval.search(random_codes(rng, 33, 4), random_codes(rng, 70_000, 4), k)
+        query, database = random_codes(rng, 64, 4), random_codes(rng, 75_000, 4)
         with jax.no_tracing():
-            retrieval.search(query, database, 5, method=method)
+            retrieval.search(query, database, k)
 
 
 # Errors.
@@ -117,7 +117,7 @@ wide = np.zeros((4, 17), np.uint8)
         (lambda: retrieval.search(code > 0, code, 1), "query .* type bool; wanted .* uint8"),
         (lambda: retrieval.search(code, code, 1, query_block=0), "query_block=0; pass at least 1"),
         (lambda: retrieval.search(code, code, 1, method="fast"), "method='fast' for 16 bits"),
-        (lambda: retrieval.search(wide, wide, 1, method="radius"), "up to 128 bits, .groups."),
+        (lambda: retrieval.search(wide, wide, 1, method="groups"), "up to 128 bits, .groups."),
     ],
 )
 def test_errors_say_what_to_do(call, message):

@@ -1,7 +1,7 @@
 """Hamming retrieval: counts by distance, which are all that a tie-aware metric needs, and search.
 
 counts.py chooses between all_codes.py, bit_planes.py and scatter.py; nearest.py between
-group_search.py, radius_search.py and direct_search.py. All give the same numbers.
+group_search.py and direct_search.py. All give the same numbers.
 """
 
 from dsh_jax.retrieval.counts import distance_counts, shared_label_counts

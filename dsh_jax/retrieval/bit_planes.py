@@ -214,7 +214,7 @@ def count_distances(
         for plane_L in equal_to(distance_digits(query_V, plane_KxL), values, where_L):
             planes += [plane_L, *(plane_L & mark_L for mark_L in marks)]
         ones = [lax.population_count(plane_L).astype(jnp.int32) for plane_L in planes]
-        counts += lax.reduce(ones, [jnp.int32(0)] * len(ones), _add, (0,))
+        counts += lax.reduce(ones, [jnp.int32(0)] * len(ones), add_each, (0,))
     return jnp.stack(counts).reshape(bits + 1, 1 + len(marks))
 
 
@@ -240,5 +240,5 @@ def _shares(common, number):
     return at_least(count_ones(common), number)
 
 
-def _add(a, b):
+def add_each(a, b):
     return [x + y for x, y in zip(a, b, strict=True)]

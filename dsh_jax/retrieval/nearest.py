@@ -11,12 +11,11 @@ from absl import logging
 
 from dsh_jax import parallel
 from dsh_jax.codes import check_codes
-from dsh_jax.retrieval import direct_search, group_search, radius_search
+from dsh_jax.retrieval import direct_search, group_search
 from dsh_jax.retrieval.blocks import words
 
-METHODS = {"direct": direct_search, "groups": group_search, "radius": radius_search}
-MOST_BITS = 128  # of groups and radius
-SHARD = radius_search.MOST_ITEMS  # items to a device at a time
+METHODS = {"direct": direct_search, "groups": group_search}
+SHARD = group_search.MOST_ITEMS  # items to a device at a time
 
 
 def search(
@@ -35,7 +34,7 @@ def search(
       query_QxW: packed codes, uint8 from `pack_bits`.
       database_RxW: packed codes, uint8, of the same width; may be a memory map.
       k: how many items to return, 1 to R.
-      method: "direct", "groups" or "radius" (both up to 128 bits), or the fastest by "auto".
+      method: "groups" (up to 128 bits), "direct", or the faster by "auto".
       query_block: queries in work at a time; memory grows with it.
 
     Returns:
@@ -51,7 +50,7 @@ def search(
     rounds = -(-items // (devices * SHARD))
     cut = np.linspace(0, items, rounds * devices + 1).astype(int)
     size = int(np.diff(cut).max())
-    kernel = _kernel(method, size, k, 8 * query_QxW.shape[1])
+    kernel = _kernel(method, size, 8 * query_QxW.shape[1])
     step = _step(kernel, min(k, size))
     rows = min(query_block, 1 << (queries - 1).bit_length())
     query_QxV = np.pad(words(query_QxW), ((0, -queries % rows), (0, 0)))
@@ -70,17 +69,16 @@ def search(
     return nearest
 
 
-def _kernel(method, items, k, bits):
-    """The fastest, by what was measured on a CPU; a GPU has not been measured."""
+def _kernel(method, items, bits):
+    """The faster, by what was measured on a CPU; a GPU has not been measured."""
+    fits = bits <= group_search.MOST_BITS
     if method == "auto":
-        if items < 16_384 or bits > MOST_BITS or jax.default_backend() != "cpu":
-            method = "direct"
-        else:
-            method = "groups" if k < 64 + items / 3000 else "radius"
-    if method not in METHODS or (method != "direct" and bits > MOST_BITS):
+        is_cpu = jax.default_backend() == "cpu"
+        method = "groups" if is_cpu and fits and items >= 16_384 else "direct"
+    if method not in METHODS or (method == "groups" and not fits):
         raise ValueError(
-            f'method={method!r} for {bits} bits; pass "auto", "direct" or, up to {MOST_BITS} '
-            'bits, "groups" or "radius"'
+            f'method={method!r} for {bits} bits; pass "auto", "direct" or, up to '
+            f'{group_search.MOST_BITS} bits, "groups"'
         )
     return METHODS[method]
 
