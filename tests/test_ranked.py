@@ -202,3 +202,21 @@ label = np.ones((2, 3))
 def test_errors_say_what_to_do(call, message):
     with pytest.raises(ValueError, match=message):
         call()
+
+
+@pytest.mark.parametrize(("ties", "seed"), [("stable", None), ("random", 3)])
+@pytest.mark.parametrize("bits", [8, 40, 264])
+def test_whole_ranking_ap_is_that_of_the_ranked_relevance(ties, seed, bits):
+    rng = np.random.default_rng(0)
+    query, database = (
+        np.packbits(rng.random((n, bits)) < 0.3, axis=1, bitorder="little") for n in (6, 500)
+    )
+    query_label, label = (rng.random((n, 40)) < 0.05 for n in (6, 500))
+    query_label[0] = False
+    arrays = query, query_label, database, label
+    relevant = ranked.ranked_relevance(*arrays, 500, ties=ties, seed=seed)
+    wanted = ranked.average_precision_ranked(relevant, relevant.sum(axis=1))
+    found = ranked.average_precision_stable(*arrays, ties=ties, seed=seed)
+    assert found.dtype == np.float32
+    assert found[0] == 0
+    np.testing.assert_allclose(found, wanted, rtol=1e-6)

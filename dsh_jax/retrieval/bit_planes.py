@@ -17,6 +17,7 @@ import numpy as np
 from jax import lax
 
 WORD = 32  # items to a word
+MOST_COUNTS = 260  # in one loop: with more, LLVM no longer vectorises it
 
 
 def bit_planes(word_NxV: jax.Array, bits: int) -> jax.Array:
@@ -202,10 +203,7 @@ def count_distances(
       int32 counts, shape (K + 1, T): [:, 0] of all items, [:, t] of those in marks[t - 1].
     """
     bits = len(plane_KxL)
-    # More counts than registers are kept in memory; beyond a point it is faster to add up the
-    # planes again. Both limits are measured.
-    most = 98 if bits <= 64 else 130
-    chunks = -(-(bits + 1) * (1 + len(marks)) // most)
+    chunks = -(-(bits + 1) * (1 + len(marks)) // MOST_COUNTS)
     chunk = -(-(bits + 1) // chunks)
     counts = []
     for start in range(0, bits + 1, chunk):
