@@ -13,7 +13,7 @@ from absl import logging
 from etils import epath
 from ml_collections import ConfigDict
 
-from dsh_jax import build, codes, metrics, retrieval
+from dsh_jax import build, codes, graded, metrics, radius_metrics, retrieval, statistics
 from dsh_jax.checkpoint import Checkpoints
 from dsh_jax.data import splits
 from dsh_jax.encode import Encoded, encode_rows
@@ -27,15 +27,21 @@ class Result:
     """One evaluation of queries against a database.
 
     Attributes:
-      metrics: name to value: `map` (tie-aware, whole ranking), `map_optimistic`,
-        `map_pessimistic`, `chance`, `precision_at_100` … 1000.
+      metrics: name to value, see docs/metrics.md: `map` (tie-aware, whole ranking), its 95 %
+        interval over queries `map_low`, `map_high`, the bounds over tie orders `map_optimistic`,
+        `map_pessimistic`, `chance`; `precision_`, `recall_`, `map_within_radius_2`;
+        `precision_at_100` … 1000; of multi-label data also `ndcg_at_1000`, `acg_at_1000`,
+        `weighted_map`.
       precision_D, recall_D: of the Hamming ball of radius 0 … K, macro over the queries.
+      pooled_precision_D, pooled_recall_D: the same of all queries' items together (micro).
       ap_Q: each query's tie-aware average precision.
     """
 
     metrics: dict[str, float]
     precision_D: np.ndarray
     recall_D: np.ndarray
+    pooled_precision_D: np.ndarray
+    pooled_recall_D: np.ndarray
     ap_Q: np.ndarray
 
 
@@ -61,26 +67,52 @@ def retrieve(
     Returns:
       Result.
     """
-    total_QxD, relevant_QxD = retrieval.distance_counts(
-        query_QxW, query_label_QxC, database_RxW, database_label_RxC, bits=bits
+    arrays = query_QxW, query_label_QxC, database_RxW, database_label_RxC
+    is_multilabel = bool((np.asarray(query_label_QxC) > 0).sum(axis=1).max() > 1)
+    total_QxD, at_least_TxQxD = retrieval.shared_label_counts(
+        *arrays, bits=bits, shared=None if is_multilabel else (1,)
     )
-    counts = total_QxD, relevant_QxD
-    ap_Q = np.asarray(metrics.average_precision(*counts))
+    queries, items = len(total_QxD), len(database_RxW)
+    # Filled up with queries that have no items, so that data sets share compilations.
+    pad = -queries % min(1024, 1 << (queries - 1).bit_length())
+    total_QxD = np.pad(total_QxD, ((0, pad), (0, 0)))
+    at_least_TxQxD = np.pad(at_least_TxQxD, ((0, 0), (0, pad), (0, 0)))
+    counts = total_QxD, at_least_TxQxD[0]
+
+    def mean(value_Q) -> float:
+        return float(np.asarray(value_Q)[:queries].mean(dtype=np.float64))
+
+    ap_Q = np.asarray(metrics.average_precision(*counts))[:queries]
+    low = high = mean(ap_Q)
+    if queries > 1:
+        low, high = statistics.bootstrap_interval(ap_Q, seed=0, resamples=1000)
+    radius = min(2, bits)
     values = {
-        "map": float(ap_Q.mean()),
-        "map_optimistic": float(metrics.average_precision_optimistic(*counts).mean()),
-        "map_pessimistic": float(metrics.average_precision_pessimistic(*counts).mean()),
-        "chance": float(metrics.chance_level(*counts)),
-        "precision_within_radius_2": float(
-            metrics.precision_within_radius(*counts, radius=min(2, bits)).mean()
-        ),
+        "map": mean(ap_Q),
+        "map_low": low,
+        "map_high": high,
+        "map_optimistic": mean(metrics.average_precision_optimistic(*counts)),
+        "map_pessimistic": mean(metrics.average_precision_pessimistic(*counts)),
+        "chance": mean(counts[1].sum(axis=1) / items),
+        "precision_within_radius_2": mean(metrics.precision_within_radius(*counts, radius)),
+        "recall_within_radius_2": mean(radius_metrics.recall_within_radius(*counts, radius)),
+        "map_within_radius_2": mean(metrics.average_precision_within_radius(*counts, radius)),
     }
     for k in precision_at:
-        if k <= len(database_RxW):
-            value_Q = metrics.precision_at(*counts, k=k)
-            values[f"precision_at_{k}"] = float(value_Q.mean())
-    precision_D, recall_D = metrics.precision_recall_by_radius(*counts)
-    return Result(values, np.asarray(precision_D), np.asarray(recall_D), ap_Q)
+        if k <= items:
+            values[f"precision_at_{k}"] = mean(metrics.precision_at(*counts, k=k))
+    if is_multilabel:
+        k = min(1000, items)
+        graded_counts = total_QxD, at_least_TxQxD
+        values[f"ndcg_at_{k}"] = mean(graded.ndcg_at(*graded_counts, k))
+        values[f"acg_at_{k}"] = mean(graded.acg_at(*graded_counts, k))
+        values["weighted_map"] = mean(graded.weighted_average_precision(*graded_counts))
+    curves = [
+        np.asarray(curve_D)
+        for average in ("macro", "micro")
+        for curve_D in radius_metrics.precision_recall_by_radius(*counts, average=average)
+    ]
+    return Result(values, *curves, ap_Q)
 
 
 def code_report(query: Encoded, *, bits: int) -> tuple[dict[str, float], np.ndarray]:

@@ -8,10 +8,15 @@ prints images/s of the whole training loop ÷ images/s of the bare step on one f
 
 prints images/s of the bare step ÷ images/s of the same network in PyTorch, on the same cores.
 PyTorch lives in a virtual environment of its own: it is a peer, not a dependency.
+
+    python -m experiments.bench retrieval --json=retrieval.json
+
+prints the time of evaluation and search, and how many times as long their peers take, on one core.
 """
 
 import functools
 import json
+import os
 import statistics
 import subprocess
 import sys
@@ -39,6 +44,15 @@ _STEPS = flags.DEFINE_integer("steps", 100, "Steps in each measurement.", lower_
 _ROUNDS = flags.DEFINE_integer("rounds", 5, "Measurements of each side, taken in turn.")
 _BATCH = flags.DEFINE_integer("batch", 128, "Images a step, for `torch`.")
 _WIDTH = flags.DEFINE_float("width", 1.0, "Multiplier of the filters, for `torch`.")
+_ONLY = flags.DEFINE_enum(
+    "only", "all", ["maps", "search", "memory", "all"], "What of `retrieval` to measure."
+)
+_QUICK = flags.DEFINE_bool("quick", False, "Small sizes, for a trial of `retrieval`.")
+_JSON = flags.DEFINE_string("json", None, "File for every timing of `retrieval`.")
+_LOOP_QUERIES = flags.DEFINE_integer(
+    "loop_queries", 0, "Queries that the peers of `retrieval` evaluate; 0 for 5 s of them.", 0
+)
+_CORES = flags.DEFINE_integer("cores", 1, "Cores for all sides of `retrieval`.", lower_bound=1)
 _TORCH_PYTHON = flags.DEFINE_string("torch_python", sys.executable, "A Python that has torch.")
 
 
@@ -165,11 +179,32 @@ def bench_torch() -> dict[str, float]:
     }
 
 
+def bench_retrieval() -> int:
+    """Run experiments.bench_retrieval on some cores, which JAX and BLAS count when they start."""
+    cores, available = _CORES.value, sorted(os.sched_getaffinity(0))
+    if cores > len(available):
+        raise ValueError(f"--cores={cores}, but there are {len(available)}; pass at most that")
+    os.sched_setaffinity(0, available[-cores:])  # the child's too
+    xla_flags = f"{os.environ.get('XLA_FLAGS', '')} --xla_force_host_platform_device_count={cores}"
+    limits = {"XLA_FLAGS": xla_flags.strip(), "JAX_PLATFORMS": "cpu", "OMP_NUM_THREADS": str(cores)}
+    settings = {
+        "only": _ONLY.value,
+        "quick": _QUICK.value,
+        "rounds": _ROUNDS.value,
+        "loop_queries": _LOOP_QUERIES.value,
+        "file": _JSON.value,
+    }
+    command = [sys.executable, "-m", "experiments.bench_retrieval", json.dumps(settings)]
+    return subprocess.run(command, env=os.environ | limits).returncode
+
+
 def main(argv):
-    if len(argv) != 2 or argv[1] not in ("train", "torch"):
-        raise app.UsageError("say what to measure: `train` or `torch`.")
+    if len(argv) != 2 or argv[1] not in ("train", "torch", "retrieval"):
+        raise app.UsageError("say what to measure: `train`, `torch` or `retrieval`.")
     console.quiet()
     with console.clear_errors():
+        if argv[1] == "retrieval":
+            return bench_retrieval()
         print(json.dumps(bench_train(_CONFIG.value) if argv[1] == "train" else bench_torch()))
 
 

@@ -9,7 +9,7 @@ import pytest
 import tiny
 from etils import epath
 
-from dsh_jax import build, evaluate
+from dsh_jax import build, evaluate, graded, radius_metrics, retrieval
 from dsh_jax.checkpoint import Checkpoints
 from dsh_jax.data import splits
 from dsh_jax.encode import Encoded
@@ -40,7 +40,8 @@ def test_every_number_is_recorded_by_its_name(evaluation, folder):
     (record,) = evaluations(folder)
     precision = {f"precision_at_{k}" for k in (100, 200, 400, 500, 600, 800, 1000)}
     names = {
-        *("map", "map_optimistic", "map_pessimistic", "chance", "precision_within_radius_2"),
+        *("map", "map_low", "map_high", "map_optimistic", "map_pessimistic", "chance"),
+        *("precision_within_radius_2", "recall_within_radius_2", "map_within_radius_2"),
         *precision,
     }
     code = {
@@ -146,10 +147,14 @@ def test_retrieval_worked_by_hand():
     assert result.metrics == pytest.approx(
         {
             "map": (1 + 2 / 3) / 2,
+            "map_low": (1 + 2 / 3) / 2,  # one query has no interval
+            "map_high": (1 + 2 / 3) / 2,
             "map_optimistic": (1 + 2 / 3) / 2,
             "map_pessimistic": (1 + 2 / 3) / 2,
             "chance": 1 / 2,
             "precision_within_radius_2": 2 / 3,
+            "recall_within_radius_2": 1,
+            "map_within_radius_2": (1 + 2 / 3) / 2,
             "precision_at_1": 1,
             "precision_at_2": 0.5,
         }
@@ -171,3 +176,43 @@ def test_code_report_worked_by_hand():
     assert report["dead_bits"] == 0
     assert report["distinct_codes"] == 1
     np.testing.assert_array_equal(bit_mean, [0.5] * 4)
+
+
+def test_multilabel_data_get_graded_metrics():
+    rng = np.random.default_rng(0)
+    label = (rng.random((70, 5)) < 0.4).astype(np.uint8)
+    label[:5] = 1
+    code = np.packbits(rng.random((70, 12)) < 0.5, axis=1, bitorder="little")
+    arrays = code[:5], label[:5], code[5:], label[5:]
+    result = evaluate.retrieve(*arrays, bits=12, precision_at=(10,))
+    counts = retrieval.shared_label_counts(*arrays, bits=12)
+    wanted = {
+        "ndcg_at_65": graded.ndcg_at(*counts, 65),
+        "acg_at_65": graded.acg_at(*counts, 65),
+        "weighted_map": graded.weighted_average_precision(*counts),
+    }
+    for name, value_Q in wanted.items():
+        assert result.metrics[name] == pytest.approx(float(value_Q.mean()), rel=1e-6)
+    low, value, high = (result.metrics[name] for name in ("map_low", "map", "map_high"))
+    assert low < value < high
+    pooled = radius_metrics.precision_recall_by_radius(counts[0], counts[1][0], average="micro")
+    np.testing.assert_array_equal(result.pooled_precision_D, pooled[0])
+    assert (
+        "ndcg_at_65"
+        not in evaluate.retrieve(code[:5], np.eye(5), code[5:], label[5:], bits=12).metrics
+    )
+
+
+def test_evaluations_of_like_sizes_share_compilations():
+    rng = np.random.default_rng(0)
+
+    def arrays(queries, items):
+        rows = queries + items
+        code = np.packbits(rng.random((rows, 40)) < 0.5, axis=1, bitorder="little")
+        label = np.eye(10, dtype=np.uint8)[rng.integers(0, 10, rows)]
+        return code[:queries], label[:queries], code[queries:], label[queries:]
+
+    first, second = arrays(130, 8000), arrays(200, 7000)
+    evaluate.retrieve(*first, bits=40)
+    with jax.no_tracing():
+        evaluate.retrieve(*second, bits=40)

@@ -5,6 +5,13 @@ group_search.py and direct_search.py. All give the same numbers.
 """
 
 from dsh_jax.retrieval.counts import distance_counts, shared_label_counts
+from dsh_jax.retrieval.linear import (
+    asymmetric,
+    linear_counts,
+    linear_metric,
+    linear_search,
+    weighted_hamming,
+)
 from dsh_jax.retrieval.nearest import search
 
 __all__ = ["distance_counts", "search", "shared_label_counts"]
