@@ -33,6 +33,7 @@ def distance_counts(
     *,
     bits: int,
     shared: int = 1,
+    mask_R: np.ndarray | None = None,
     self_Q: np.ndarray | None = None,
     method: str = "auto",
     query_block: int = QUERY_BLOCK,
@@ -53,6 +54,7 @@ def distance_counts(
       database_label_RxC: multi-hot labels.
       bits: the code length K; the codes' bits beyond it must be 0, as `pack_bits` leaves them.
       shared: how many labels a relevant item shares with the query, at least.
+      mask_R: bool, the database rows that count; None for all.
       self_Q: the database row that is the query itself and does not count, or -1; None for none.
       method: "all_codes" (up to 16 bits), "bit_planes", "scatter", or the fastest by "auto".
       query_block: queries in work at a time.
@@ -71,6 +73,7 @@ def distance_counts(
         database_label_RxC,
         bits=bits,
         shared=(shared,),
+        mask_R=mask_R,
         self_Q=self_Q,
         method=method,
         query_block=query_block,
@@ -87,6 +90,7 @@ def shared_label_counts(
     *,
     bits: int,
     shared: tuple[int, ...] | None = None,
+    mask_R: np.ndarray | None = None,
     self_Q: np.ndarray | None = None,
     method: str = "auto",
     query_block: int = QUERY_BLOCK,
@@ -101,7 +105,7 @@ def shared_label_counts(
       bits: the code length K.
       shared: increasing numbers of labels, 1 or more; None for 1, 2, … up to the most labels that
         a query has, which is what graded relevance needs.
-      self_Q, method, query_block, database_block: see `distance_counts`.
+      mask_R, self_Q, method, query_block, database_block: see `distance_counts`.
 
     Returns:
       (total_QxD, at_least_TxQxD), int32 counts of items, T = len(shared).
@@ -121,9 +125,20 @@ def shared_label_counts(
             f"query_block={query_block} and database_block={database_block}; "
             "pass at least 1 for each"
         )
+    if mask_R is not None:
+        mask_R = np.asarray(mask_R)
+        if mask_R.shape != database_RxW.shape[:1] or mask_R.dtype != bool or not mask_R.any():
+            raise ValueError(
+                f"mask_R has shape {mask_R.shape} and type {mask_R.dtype}; pass a bool for each of "
+                f"the {len(database_RxW)} database rows, at least one of them true"
+            )
     if method == "auto":
         method = _fastest(query_QxW, query_label_QxC, database_RxW, bits, len(shared))
     arguments = query_QxW, query_label_QxC, database_RxW, database_label_RxC
+    if self_Q is not None:
+        self_counts = _self_counts(*arguments, bits, shared, mask_R, np.asarray(self_Q))
+    if mask_R is not None:
+        arguments = *arguments[:2], database_RxW[mask_R], database_label_RxC[mask_R]
     if method == "all_codes" and bits <= all_codes.MOST_BITS:
         count_TxQxD = _count_all_codes(*arguments, bits, shared, database_block)
     elif method in METHODS:
@@ -134,7 +149,7 @@ def shared_label_counts(
             f'up to {all_codes.MOST_BITS} bits, "all_codes"'
         )
     if self_Q is not None:
-        count_TxQxD = count_TxQxD - _self_counts(*arguments, bits, shared, np.asarray(self_Q))
+        count_TxQxD = count_TxQxD - self_counts
     return count_TxQxD[0], count_TxQxD[1:]
 
 
@@ -225,7 +240,7 @@ def _fastest(query, query_label, database, bits, levels):
     return "bit_planes" if is_cpu and bits <= 128 and len(database) >= 2048 else "scatter"
 
 
-def _self_counts(query, query_label, database, database_label, bits, shared, self_Q):
+def _self_counts(query, query_label, database, database_label, bits, shared, mask_R, self_Q):
     """The counts of the database rows that are the queries themselves."""
     if (
         self_Q.shape != (len(query),)
@@ -237,7 +252,8 @@ def _self_counts(query, query_label, database, database_label, bits, shared, sel
             f"{self_Q.max(initial=-1)}; pass one database row number below {len(database)} for "
             f"each of the {len(query)} queries, or -1"
         )
-    q_E = np.flatnonzero(self_Q >= 0)
+    counted_Q = self_Q >= 0 if mask_R is None else (self_Q >= 0) & mask_R[self_Q]
+    q_E = np.flatnonzero(counted_Q)
     code, label = database[self_Q[q_E]], database_label[self_Q[q_E]] > 0
     distance_E = np.bitwise_count(query[q_E] ^ code).sum(axis=1)
     common_E = (query_label[q_E] & label).sum(axis=1)
