@@ -19,9 +19,17 @@ A map, in the order in which data flows; import what you need, nothing happens a
     interruption    save before stopping
     encode          images to codes
     codes           bits, bytes, distances: the bit order
-    retrieval       distance counts, top-k search
-    metrics         every metric as a function of the counts
+    retrieval       distance counts, top-k search, weighted and asymmetric distances
+    metrics         every tie-aware metric as a function of the counts
+    radius_metrics  those within a Hamming radius
+    graded          those of graded relevance
+    statistics      intervals and comparisons over queries
+    ranked          metrics of one order of the ties
+    presets         mAP as other evaluators print it
+    code_files      codes that people hold, from files
+    code_set        their checks
     evaluate        codes to numbers, a run to its results
     gallery         neighbours and reconstructions of a run
     report          the HTML page
+    plots           line plots
 """

@@ -6,6 +6,8 @@ Items are relevant where they share a label with the query. Where the order of t
 is not defined for ties, ours is: the lower row first. All raise ValueError for what does not fit.
 """
 
+from collections.abc import Iterator
+
 import jax
 import numpy as np
 
@@ -13,6 +15,8 @@ from dsh_jax import metrics
 from dsh_jax.codes import check_codes
 from dsh_jax.ranked import average_precision_ranked, ranked_relevance
 from dsh_jax.retrieval import distance_counts
+
+QUERY_BLOCK = 256  # queries in work at a time
 
 
 def deephash_pytorch(query, query_label, database, database_label, *, bits, k=-1) -> float:
@@ -117,8 +121,8 @@ def printed(query, query_label, database, database_label, *, bits) -> float:
 
     Source: Bashir and Saleem, KSII TIIS 12(8), 2018, section 5.1.
     """
-    relevant_QxR = _ranking(query, query_label, database, database_label, bits, None)
-    return _mean(metrics.average_precision_printed(relevant_QxR))
+    rankings = _rankings(query, query_label, database, database_label, bits, None)
+    return _mean(np.concatenate([metrics.average_precision_printed(x_QxR) for x_QxR in rankings]))
 
 
 PRESETS = {
@@ -132,18 +136,23 @@ PRESETS = {
 }
 
 
-def _ranking(query, query_label, database, database_label, bits, k) -> jax.Array:
+def _rankings(query, query_label, database, database_label, bits, k) -> Iterator[jax.Array]:
+    """The relevance of the first k ranks, some queries at a time."""
     check_codes(query, "query", bits=bits)
     check_codes(database, "database", bits=bits)
     k = len(database) if k is None else k
-    return ranked_relevance(query, query_label, database, database_label, k)
+    for start in range(0, len(query), QUERY_BLOCK):
+        block = slice(start, start + QUERY_BLOCK)
+        yield ranked_relevance(query[block], query_label[block], database, database_label, k)
 
 
 def _ap_in_topk(query, query_label, database, database_label, bits, k):
     """AP@k over the hits in the first k, the number of those hits, and whether rank 1 is one."""
-    relevant_Qxk = _ranking(query, query_label, database, database_label, bits, k)
-    ap_Q = average_precision_ranked(relevant_Qxk, denominator="in_topk")
-    return np.asarray(ap_Q), np.asarray(relevant_Qxk.sum(axis=1)), np.asarray(relevant_Qxk[:, 0])
+    columns = []
+    for relevant_Bxk in _rankings(query, query_label, database, database_label, bits, k):
+        ap_B = average_precision_ranked(relevant_Bxk, denominator="in_topk")
+        columns.append((ap_B, relevant_Bxk.sum(axis=1), relevant_Bxk[:, 0]))
+    return tuple(np.concatenate(column) for column in zip(*columns, strict=True))
 
 
 def _mean(ap_Q) -> float:

@@ -132,7 +132,8 @@ def depths(name):
 
 
 @pytest.mark.parametrize("name", presets.PRESETS)
-def test_preset_is_the_convention(name):
+def test_preset_is_the_convention(name, monkeypatch):
+    monkeypatch.setattr(presets, "QUERY_BLOCK", 5)  # several blocks
     convention = globals()[name]
     for seed in range(4):
         arrays = case(seed)
