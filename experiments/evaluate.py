@@ -1,13 +1,15 @@
 """Evaluate a trained run again, or the codes of any program.
 
 python -m experiments.evaluate --workdir=runs/mnist-48
-python -m experiments.evaluate --codes=codes.npz --k=100,1000
+python -m experiments.evaluate --codes=codes.npz --k=100,1000 --presets=hashnet@5000,orthohash
 
 Which files --codes takes is said in `dsh_jax.code_files.load`.
 """
 
 import dataclasses
+import inspect
 import json
+from collections.abc import Callable
 
 from absl import app, flags, logging
 from etils import epath
@@ -15,7 +17,7 @@ from ml_collections import ConfigDict
 
 from experiments import console  # first: it quiets TensorFlow before its import
 
-from dsh_jax import build, code_files, evaluate, gallery, plots  # isort: skip
+from dsh_jax import build, code_files, evaluate, gallery, plots, presets  # isort: skip
 from dsh_jax.code_set import CodeSet  # isort: skip
 
 _WORKDIR = flags.DEFINE_string("workdir", None, "Folder of the run.")
@@ -23,9 +25,12 @@ _CODES = flags.DEFINE_string("codes", None, "File or folder of codes.")
 _DATABASE = flags.DEFINE_string("database", "train", "Which database of an .npz file of codes.")
 _BITS = flags.DEFINE_integer("bits", None, "Bits of packed codes.", lower_bound=1)
 _K = flags.DEFINE_list("k", None, "Ranks of the precision at k, such as 100,1000.")
+_PRESETS = flags.DEFINE_list(
+    "presets", [], "mAP as others print it, such as hashnet@5000; see docs/metrics.md."
+)
 _OUT = flags.DEFINE_string("out", None, "Folder of the results; without it, next to the codes.")
 _ALLOW_OVERLAP = flags.DEFINE_bool("allow_overlap", False, "Take queries that the database holds.")
-OF_CODES = ("database", "bits", "k", "out", "allow_overlap")
+OF_CODES = ("database", "bits", "k", "presets", "out", "allow_overlap")
 
 flags.mark_flags_as_mutual_exclusive(["workdir", "codes"], required=True)
 flags.register_validator(
@@ -62,14 +67,16 @@ def evaluate_codes(path: epath.Path) -> None:
         ks = sorted(int(k) for k in _K.value)
         if ks[-1] > items:
             raise ValueError(f"--k has {ks[-1]}, but the database {items} rows; pass 1 to {items}")
-    result = evaluate.retrieve(
+    arrays = (
         found.query_QxW,
         found.query_label_QxC,
         found.database_RxW,
         found.database_label_RxC,
-        bits=found.bits,
-        precision_at=ks,
     )
+    others = [(f"mAP of {text}", *parse_preset(text)) for text in _PRESETS.value]
+    result = evaluate.retrieve(*arrays, bits=found.bits, precision_at=ks)
+    for title, preset, depth in others:
+        result.metrics[title] = preset(*arrays, bits=found.bits, **depth)
     name = f"database ({items:,})"
     print(f"\n{evaluate.metrics_table({name: result.metrics})}\n")
     ending = "evaluation" if _DATABASE.value == "train" else f"{_DATABASE.value}-evaluation"
@@ -82,6 +89,20 @@ def evaluate_codes(path: epath.Path) -> None:
     ranks = plots.precision_at(name, result.metrics)
     plots.save_lines(out / "precision_at_k.png", title, [ranks], **plots.PRECISION_AT)
     print(f"results: {out}")
+
+
+def parse_preset(text: str) -> tuple[Callable[..., float], dict[str, int]]:
+    """Return the preset that `name` or `name@k` means, and its k."""
+    name, _, k = text.partition("@")
+    preset = presets.PRESETS.get(name)
+    if preset is None:
+        known = ", ".join(presets.PRESETS)
+        raise ValueError(f"--presets has {name}; pass some of {known}, with @k for the first k")
+    takes_k = "k" in inspect.signature(preset).parameters
+    if k and not (takes_k and k.isdigit() and int(k)):
+        wanted = "a whole number from 1 after @" if takes_k else f"{name} alone: it has no cut"
+        raise ValueError(f"--presets has {text}; pass {wanted}")
+    return preset, {"k": int(k)} if k else {}
 
 
 def write_numbers(

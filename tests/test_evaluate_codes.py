@@ -8,7 +8,7 @@ from etils import epath
 from PIL import Image
 from test_experiments import command, last_line
 
-from dsh_jax import evaluate, plots
+from dsh_jax import evaluate, plots, presets
 
 Q, R, K, C = 6, 40, 24, 3
 
@@ -34,7 +34,9 @@ def evaluated(arrays, tmp_path_factory):
     """Results made by the command: (folder of the codes, process)."""
     folder = epath.Path(tmp_path_factory.mktemp("codes"))
     np.savez(folder / "tiny.npz", **arrays)
-    process = command("evaluate", f"--codes={folder / 'tiny.npz'}", "--k=1,5,20")
+    process = command(
+        "evaluate", f"--codes={folder / 'tiny.npz'}", "--k=1,5,20", "--presets=hashnet@9,talr"
+    )
     assert process.returncode == 0, process.stderr
     return folder, process
 
@@ -48,9 +50,11 @@ def result(arrays):
     query_label, database_label = (
         np.eye(C)[arrays[name]] for name in ("query_label", "database_label")
     )
-    return evaluate.retrieve(
-        query, query_label, database, database_label, bits=K, precision_at=(1, 5, 20)
-    )
+    codes = query, query_label, database, database_label
+    result = evaluate.retrieve(*codes, bits=K, precision_at=(1, 5, 20))
+    result.metrics["mAP of hashnet@9"] = presets.hashnet(*codes, bits=K, k=9)
+    result.metrics["mAP of talr"] = presets.talr(*codes, bits=K)
+    return result
 
 
 @pytest.fixture(scope="module")
@@ -104,6 +108,20 @@ def test_rank_beyond_the_database_is_one_clear_line(evaluated):
     assert process.returncode == 1
     assert "Traceback" not in process.stderr
     assert last_line(process.stderr) == "error: --k has 41, but the database 40 rows; pass 1 to 40"
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("map", "--presets has map; pass some of deephash_pytorch, hashnet"),
+        ("talr@5", "--presets has talr@5; pass talr alone: it has no cut"),
+    ],
+)
+def test_unknown_preset_is_one_clear_line(evaluated, text, message):
+    folder, _ = evaluated
+    process = command("evaluate", f"--codes={folder / 'tiny.npz'}", f"--presets={text}")
+    assert process.returncode != 0
+    assert message in last_line(process.stderr)
 
 
 def test_codes_and_workdir_exclude_each_other():
