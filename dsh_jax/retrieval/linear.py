@@ -7,7 +7,7 @@ ranking is by distances (counts.py), and takes the same metrics. There may be as
 items, so a metric goes over a few queries at a time.
 
 Equal distances must come out equal, but a sum of floats depends on its order. So a query's weights
-are rounded to int32 multiples of a power of two, less than 2^-28 of the sum of their sizes. Their
+are rounded to int32 multiples of a power of two, at most 2^-28 of the sum of their sizes. Their
 sums are exact in any order, finer than those of float32, and equal weights stay equal.
 """
 
@@ -42,7 +42,7 @@ def weighted_hamming(
     Args:
       query_QxW: packed codes, uint8 from `pack_bits`.
       weight_K: real w_k, 0 or more: with a negative one, codes that differ would be nearer. They
-        are rounded to 2^-22 of their sum or finer, so that a code is at distance 0 from itself, exactly.
+        are rounded to 2^-22 of their sum or finer, so that a code is exactly at 0 from itself.
       bits: the code length K.
 
     Returns:
@@ -312,6 +312,7 @@ def _blocks(row_RxV, block):
 
 def _query_blocks(row_QxV, block):
     """The queries in blocks, the last one filled up."""
+    block = min(block, 1 << (len(row_QxV) - 1).bit_length())
     for start in range(0, len(row_QxV), block):
         yield padded(row_QxV[start : start + block], block)
 
