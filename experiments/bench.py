@@ -50,9 +50,9 @@ _ONLY = flags.DEFINE_enum(
 _QUICK = flags.DEFINE_bool("quick", False, "Small sizes, for a trial of `retrieval`.")
 _JSON = flags.DEFINE_string("json", None, "File for every timing of `retrieval`.")
 _LOOP_QUERIES = flags.DEFINE_integer(
-    "loop_queries", 0, "Queries that the peers of `retrieval` evaluate; 0 for 5 s of them.", 0
+    "loop_queries", 0, "Queries that each peer evaluates; 0 for 5 s of them, for `retrieval`.", 0
 )
-_CORES = flags.DEFINE_integer("cores", 1, "Cores for all sides of `retrieval`.", lower_bound=1)
+_CORES = flags.DEFINE_integer("cores", 1, "Idle cores for all sides of `retrieval`.", lower_bound=1)
 _TORCH_PYTHON = flags.DEFINE_string("torch_python", sys.executable, "A Python that has torch.")
 
 
