@@ -98,9 +98,9 @@ def retrieve(
         "recall_within_radius_2": mean(radius_metrics.recall_within_radius(*counts, radius)),
         "map_within_radius_2": mean(metrics.average_precision_within_radius(*counts, radius)),
     }
-    for k in precision_at:
-        if k <= items:
-            values[f"precision_at_{k}"] = mean(metrics.precision_at(*counts, k=k))
+    ks = [k for k in precision_at if k <= items]
+    for k, value_Q in zip(ks, metrics.precision_at(*counts, ks) if ks else (), strict=True):
+        values[f"precision_at_{k}"] = mean(value_Q)
     if is_multilabel:
         k = min(1000, items)
         graded_counts = total_QxD, at_least_TxQxD

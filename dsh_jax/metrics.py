@@ -6,12 +6,14 @@ The columns may be any tie groups, nearest first, empty ones too: a ranking with
 """
 
 import functools
+from collections.abc import Sequence
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 # The metrics of whole balls can be called from here too.
-from dsh_jax.radius_metrics import check_ball, check_counts
+from dsh_jax.radius_metrics import check_ball, check_counts, items_upto
 from dsh_jax.radius_metrics import precision_recall_by_radius as precision_recall_by_radius
 from dsh_jax.radius_metrics import precision_within_radius as precision_within_radius
 
@@ -166,49 +168,73 @@ def average_precision_printed(relevant_ranked_QxR: jax.Array) -> jax.Array:
     return _mean_over_relevant(rank_1xR / jnp.maximum(hits_QxR, 1), relevant_ranked_QxR > 0)
 
 
-@functools.partial(jax.jit, static_argnames="k")
-def precision_at(total_QxD: jax.Array, relevant_QxD: jax.Array, k: int) -> jax.Array:
+def precision_at(
+    total_QxD: jax.Array, relevant_QxD: jax.Array, k: int | Sequence[int]
+) -> jax.Array:
     """Precision among the first k items of each query, expected over all orders of the ties.
 
     P@k = (1/k) Σ_d clip(k - N_d, 0, n_d) p_d / n_d
 
     Args:
       total_QxD, relevant_QxD: int counts from `distance_counts`.
-      k: ranks to look at; beyond the database's size the missing items count as irrelevant.
+      k: ranks to look at, or several such numbers; beyond the database's size the missing items
+        count as irrelevant.
 
     Returns:
-      float32 array in [0, 1], shape (Q,).
+      float32 array in [0, 1], shape (Q,), or (len(k), Q) for several k.
 
     Raises:
-      ValueError: if the two shapes differ, or k is below 1.
+      ValueError: if the two shapes differ, or a k is below 1.
 
     Source: McSherry and Najork, ECIR 2008.
     """
-    seen_QxD = _seen(total_QxD, relevant_QxD, k)
-    return jnp.sum(seen_QxD * (relevant_QxD / jnp.maximum(total_QxD, 1)), axis=1) / k
+    k_K = _check_ranks(k)
+    value_KxQ = _hits_at(total_QxD, relevant_QxD, k_K) / k_K[:, None]
+    return value_KxQ if np.ndim(k) else value_KxQ[0]
 
 
-@functools.partial(jax.jit, static_argnames="k")
-def recall_at(total_QxD: jax.Array, relevant_QxD: jax.Array, k: int) -> jax.Array:
+def recall_at(total_QxD: jax.Array, relevant_QxD: jax.Array, k: int | Sequence[int]) -> jax.Array:
     """Recall among the first k items of each query, expected over all orders of the ties.
 
     R@k = (1/P) Σ_d clip(k - N_d, 0, n_d) p_d / n_d
 
     Args:
       total_QxD, relevant_QxD: int counts from `distance_counts`.
-      k: ranks to look at; beyond the database's size it is the recall of all, 1.
+      k: ranks to look at, or several such numbers; beyond the database's size it is the recall of
+        all, 1.
 
     Returns:
-      float32 array in [0, 1], shape (Q,); 0 for a query without any relevant item.
+      float32 array in [0, 1], shape (Q,), or (len(k), Q) for several k; 0 for a query without any
+      relevant item.
 
     Raises:
-      ValueError: if the two shapes differ, or k is below 1.
+      ValueError: if the two shapes differ, or a k is below 1.
 
     Source: McSherry and Najork, ECIR 2008.
     """
-    seen_QxD = _seen(total_QxD, relevant_QxD, k)
-    hits_Q = jnp.sum(seen_QxD * (relevant_QxD / jnp.maximum(total_QxD, 1)), axis=1)
-    return hits_Q / jnp.maximum(relevant_QxD.sum(axis=1), 1)
+    hits_KxQ = _hits_at(total_QxD, relevant_QxD, _check_ranks(k))
+    value_KxQ = hits_KxQ / jnp.maximum(relevant_QxD.sum(axis=1), 1)[None]
+    return value_KxQ if np.ndim(k) else value_KxQ[0]
+
+
+def _check_ranks(k):
+    k_K = np.atleast_1d(np.asarray(k, np.int32))
+    if k_K.size == 0 or k_K.min() < 1:
+        raise ValueError(f"k={k}; pass at least 1 rank")
+    return k_K
+
+
+@jax.jit
+def _hits_at(total_QxD, relevant_QxD, k_K):
+    """The relevant items among the first k, expected over all orders of the ties."""
+    check_counts(total_QxD, relevant_QxD)
+    nearer_QxD = items_before(total_QxD)
+    share_QxD = relevant_QxD / jnp.maximum(total_QxD, 1)
+
+    def hits(k):
+        return jnp.sum(jnp.clip(k - nearer_QxD, 0, total_QxD) * share_QxD, axis=1)
+
+    return jax.vmap(hits)(k_K)
 
 
 @jax.jit
@@ -262,7 +288,7 @@ def mean_over_queries(
 
 def items_before(count_QxD):
     """N_d, or P_d: the items nearer than each distance."""
-    return jnp.cumsum(count_QxD, axis=1) - count_QxD
+    return items_upto(count_QxD) - count_QxD
 
 
 def tie_means(nearer_QxD, count_QxD):
@@ -315,15 +341,16 @@ def _mean_over_relevant(precision_QxD, relevant_QxD):
 def _mean_reciprocal(start_QxD, count_QxD):
     """Mean of 1/k over k = start+1 ... start+count; 0 where count is 0.
 
-    A float32 difference of harmonic numbers loses all its digits at large ranks. So the first 32
-    terms are added, and beyond them H(b) - H(a) = log(B/A) + (B^-2 - A^-2)/24, with A = a + 1/2
-    and B = b + 1/2, which is correct to 1e-7 of its value (Euler and Maclaurin).
+    A float32 difference of harmonic numbers loses all its digits at large ranks. So the first 8
+    terms are added, and beyond them, with A = a + 1/2 and B = b + 1/2,
+    H(b) - H(a) = log(B/A) + (B^-2 - A^-2)/24 - 7 (B^-4 - A^-4)/960,
+    which is correct to 1e-7 of its value (Euler and Maclaurin).
     """
     stop_QxD = start_QxD + count_QxD
-    k = jnp.arange(1, 33)[None, None]
-    taken = (start_QxD[..., None] < k) & (k <= stop_QxD[..., None])
-    first_QxD = jnp.sum(taken / k, axis=-1)
-    a_QxD, b_QxD = jnp.maximum(start_QxD, 32), jnp.maximum(stop_QxD, 32)
+    first_QxD = sum(jnp.where((start_QxD < k) & (k <= stop_QxD), 1 / k, 0) for k in range(1, 9))
+    a_QxD, b_QxD = jnp.maximum(start_QxD, 8), jnp.maximum(stop_QxD, 8)
     log_QxD = jnp.log1p((b_QxD - a_QxD) / (a_QxD + 0.5))
-    rest_QxD = log_QxD + ((b_QxD + 0.5) ** -2 - (a_QxD + 0.5) ** -2) / 24
+    # A^-2 and B^-2.
+    a2_QxD, b2_QxD = (a_QxD + 0.5) ** -2, (b_QxD + 0.5) ** -2
+    rest_QxD = log_QxD + (b2_QxD - a2_QxD) / 24 - 7 * (b2_QxD**2 - a2_QxD**2) / 960
     return (first_QxD + rest_QxD) / jnp.maximum(count_QxD, 1)

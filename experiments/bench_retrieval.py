@@ -67,7 +67,7 @@ def metrics_of_counts(total_QxD, relevant_QxD):
     """Return (total_QxD, relevant_QxD, ap_Q, precision_kxQ, (precision_D, recall_D))."""
     counts = jnp.asarray(total_QxD), jnp.asarray(relevant_QxD)
     ap_Q = metrics.average_precision(*counts)
-    precision_kxQ = [metrics.precision_at(*counts, int(k)) for k in RANKS]
+    precision_kxQ = metrics.precision_at(*counts, RANKS)
     found = ap_Q, precision_kxQ, metrics.precision_recall_by_radius(*counts)
     return total_QxD, relevant_QxD, *jax.device_get(found)
 

@@ -335,3 +335,12 @@ total = np.ones((2, 3), int)
 def test_errors_say_what_to_do(call, message):
     with pytest.raises(ValueError, match=message):
         call()
+
+
+def test_several_k_give_a_row_each():
+    total, relevant = np.array([[2, 3, 4], [1, 0, 8]]), np.array([[1, 2, 1], [0, 0, 3]])
+    for metric in (metrics.precision_at, metrics.recall_at):
+        found = metric(total, relevant, [1, 4, 20])
+        assert found.shape == (3, 2)
+        for row, k in zip(found, (1, 4, 20), strict=True):
+            np.testing.assert_array_equal(row, metric(total, relevant, k))
