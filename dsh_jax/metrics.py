@@ -342,7 +342,6 @@ def _mean_reciprocal(start_QxD, count_QxD):
     """Mean of 1/k over k = start+1 ... start+count; 0 where count is 0.
 
     A float32 difference of harmonic numbers loses all its digits at large ranks. So the first 8
-    A float32 difference of harmonic numbers loses all its digits at large ranks. So the first 8
     terms are added, and beyond them, with A = a + 1/2 and B = b + 1/2,
     H(b) - H(a) = log(B/A) + (B^-2 - A^-2)/24 - 7 (B^-4 - A^-4)/960,
     which is correct to 1e-7 of its value (Euler and Maclaurin).
