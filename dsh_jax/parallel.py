@@ -61,7 +61,7 @@ def parallel_blocks(function: Callable[[Any, Any, Any], Any]) -> Callable[[Any, 
       function: of one device's carry, arrays that all devices share, and one device's block.
 
     Returns:
-      The mapped function; carry (donated), block and result have a leading device axis.
+      The mapped function; carry, block and result have a leading device axis.
     """
 
     def one_device(carry, common, block):
@@ -77,7 +77,7 @@ def parallel_blocks(function: Callable[[Any, Any, Any], Any]) -> Callable[[Any, 
     )
     is_cpu = jax.default_backend() == "cpu"
     options = {"xla_cpu_prefer_vector_width": 512} if is_cpu else None
-    return jax.jit(mapped, donate_argnums=0, compiler_options=options)
+    return jax.jit(mapped, compiler_options=options)
 
 
 def _sharding(spec: PartitionSpec) -> NamedSharding:

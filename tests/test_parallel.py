@@ -130,3 +130,12 @@ def test_closed_prefetch_leaves_no_thread():
     assert threading.active_count() == before + 1
     batches.close()
     assert threading.active_count() == before
+
+
+def test_blocks_add_up_on_their_own_devices():
+    devices = parallel.device_count()
+    step = parallel.parallel_blocks(lambda carry, common, block: carry + common * block)
+    block = np.arange(2.0 * devices).reshape(devices, 2)
+    carry = step(np.ones((devices, 2)), 3.0, parallel.shard(block))
+    np.testing.assert_array_equal(carry, 1 + 3 * block)
+    assert len({shard.device for shard in carry.addressable_shards}) == devices

@@ -10,15 +10,16 @@ from __future__ import annotations
 
 import functools
 import itertools
+import time
 
 import jax
 import numpy as np
-from absl import logging
 
 from dsh_jax import parallel
 from dsh_jax.codes import check_codes
 from dsh_jax.retrieval import all_codes, bit_planes, scatter
 from dsh_jax.retrieval.blocks import database_blocks, label_words, padded, words
+from dsh_jax.retrieval.progress import log_progress
 
 METHODS = {"bit_planes": bit_planes, "scatter": scatter}
 QUERY_BLOCK = 4096
@@ -155,9 +156,8 @@ def shared_label_counts(
 
 def _count(query, query_label, database, database_label, bits, shared, kernel, query_block, block):
     """Count by a kernel that adds the counts of one block of the database."""
-    devices = parallel.device_count()
     step = _step(kernel, query_label.shape[1], shared)
-    counts = []
+    counts, started = [], time.monotonic()
     for start in range(0, len(query), query_block):
         stop = min(start + query_block, len(query))
         rows = _padded_rows(stop - start, 16)
@@ -166,16 +166,29 @@ def _count(query, query_label, database, database_label, bits, shared, kernel, q
             kernel.query_labels(padded(query_label[start:stop], rows)),
             np.int32(stop - start),
         )
-        count = np.zeros((devices, rows, bits + 1, 1 + len(shared)), np.int32)
-        done = start * len(database)
-        for items, arrays in database_blocks(
-            database, database_label, devices=devices, block=block
-        ):
-            count = step(count, queries, arrays)
-            done += items * (stop - start)
-            _log_progress(done, len(query) * len(database))
-        counts.append(np.asarray(count).sum(axis=0, dtype=np.int32)[: stop - start])
+        shape = rows, bits + 1, 1 + len(shared)
+        parts = start / len(query), stop / len(query), started
+        count_QxDxT = _add_up(step, shape, queries, database, database_label, block, parts)
+        counts.append(count_QxDxT[: stop - start])
     return np.concatenate(counts).transpose(2, 0, 1)
+
+
+def _add_up(step, shape, common, database, database_label, block, parts):
+    """Add the counts of all blocks of the database, and of all devices.
+
+    Parts are the shares of all work that are done before and after it, and when all work began.
+    """
+    devices = parallel.device_count()
+    before, after, started = parts
+    count, done = np.zeros((devices, *shape), np.int32), 0
+    for items, arrays in database_blocks(database, database_label, devices=devices, block=block):
+        previous, count = count, step(count, common, arrays)
+        # One block is in work and one waits; more would only take memory.
+        jax.block_until_ready(previous)
+        done += items
+        share = before + (after - before) * done / len(database)
+        log_progress("counting distances", share, started)
+    return np.asarray(count).sum(axis=0, dtype=np.int32)
 
 
 @functools.lru_cache
@@ -190,18 +203,13 @@ def _step(kernel, classes, shared):
 
 def _count_all_codes(query, query_label, database, database_label, bits, shared, block):
     """Count for each different set of labels among the queries and for every possible code."""
-    devices = parallel.device_count()
     set_SxU, set_Q = np.unique(label_words(query_label), axis=0, return_inverse=True)
     sets = np.int32(len(set_SxU)), _padded_rows(len(set_SxU), 1)
     set_SxU = padded(set_SxU, sets[1])
-    step = _all_codes_step(shared)
-    table = np.zeros((devices, sets[1], 1 + len(shared), 1 << bits), np.int32)
-    done = 0
-    for items, arrays in database_blocks(database, database_label, devices=devices, block=block):
-        table = step(table, (set_SxU, sets[0]), arrays)
-        done += items
-        _log_progress(done, len(database))
-    table_SxTxM = np.asarray(table).sum(axis=0, dtype=np.int32)
+    step, shape = _all_codes_step(shared), (sets[1], 1 + len(shared), 1 << bits)
+    parts = 0, 1, time.monotonic()
+    common = set_SxU, sets[0]
+    table_SxTxM = _add_up(step, shape, common, database, database_label, block, parts)
     rows = _padded_rows(len(query), 16)
     code_Q = padded(words(query), rows)[:, 0].astype(np.int32)
     set_Q = np.pad(set_Q.reshape(-1), (0, rows - len(query))).astype(np.int32)
@@ -261,12 +269,6 @@ def _self_counts(query, query_label, database, database_label, bits, shared, mas
     for t, number in enumerate((0, *shared)):
         count_TxQxD[t, q_E, distance_E] = common_E >= number
     return count_TxQxD
-
-
-def _log_progress(done, pairs):
-    logging.log_every_n_seconds(
-        logging.INFO, "counted %.0f %% of the distances", 20, 100 * done / pairs
-    )
 
 
 def _check(query, query_label, database, database_label, bits):

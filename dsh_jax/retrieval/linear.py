@@ -15,17 +15,18 @@ from __future__ import annotations
 
 import functools
 import itertools
+import time
 from collections.abc import Callable
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from absl import logging
 from jax import lax
 
 from dsh_jax.codes import check_codes, unpack_bits
 from dsh_jax.retrieval.blocks import block_rows, label_words, padded
+from dsh_jax.retrieval.progress import log_progress
 
 DATABASE_BLOCK = 65_536
 
@@ -166,7 +167,7 @@ def linear_metric(
         returns something else than an entry for each query.
     """
     arguments = offset_Q, weight_QxK, query_label_QxC, database_RxW, database_label_RxC
-    queries, values = len(weight_QxK), []
+    queries, values, started = len(weight_QxK), [], time.monotonic()
     for counts in _count_blocks(*arguments, bits, shared, query_block, database_block):
         values.append(jax.tree.map(np.asarray, metric(*counts)))
         for value in jax.tree.leaves(values[-1]):
@@ -175,8 +176,7 @@ def linear_metric(
                     f"the metric returned shape {value.shape} for {len(counts[0])} queries; pass "
                     "one that returns an entry for each, and average them afterwards"
                 )
-        done = 100 * len(values) * query_block / queries
-        logging.log_every_n_seconds(logging.INFO, "ranked for %.0f %% of queries", 20, done)
+        log_progress("ranking", min(len(values) * query_block / queries, 1), started)
     return jax.tree.map(lambda *parts: np.concatenate(parts)[:queries], *values)
 
 

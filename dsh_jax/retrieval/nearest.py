@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import functools
 import itertools
+import time
 
 import jax
 import numpy as np
-from absl import logging
 
 from dsh_jax import parallel
 from dsh_jax.codes import check_codes
 from dsh_jax.retrieval import direct_search, group_search
 from dsh_jax.retrieval.blocks import words
+from dsh_jax.retrieval.progress import log_progress
 
 METHODS = {"direct": direct_search, "groups": group_search}
 SHARD = group_search.MOST_ITEMS  # items to a device at a time
@@ -54,14 +55,17 @@ def search(
     step = _step(kernel, min(k, size))
     rows = min(query_block, 1 << (queries - 1).bit_length())
     query_QxV = np.pad(words(query_QxW), ((0, -queries % rows), (0, 0)))
-    nearest = None
+    nearest, started = None, time.monotonic()
     for r in range(rounds):
         bounds = cut[r * devices : (r + 1) * devices + 1]
         block = _block(database_RxW, bounds, kernel)
         found = []
         for start in range(0, queries, rows):
             found.append(step((), query_QxV[start : start + rows], block))
-            _log_progress(r * queries + start, rounds * queries)
+            # One block of queries is in work and one waits.
+            jax.block_until_ready(found[-2:-1])
+            done = r + min(start + rows, queries) / queries
+            log_progress("searching", done / rounds, started)
         distance_GxQxk = np.concatenate([np.asarray(x[0]) for x in found], axis=1)[:, :queries]
         index_GxQxk = np.concatenate([np.asarray(x[1]) for x in found], axis=1)[:, :queries]
         index_GxQxk = index_GxQxk + bounds[:-1, None, None].astype(np.int32)
@@ -116,10 +120,6 @@ def _merge(nearest, distance_GxQxk, index_GxQxk, k):
     # Stable: earlier parts hold the lower indices, and each part is in order.
     order_Qxk = np.argsort(distance_QxN.astype(np.uint16), axis=1, kind="stable")[:, :k]
     return tuple(np.take_along_axis(x, order_Qxk, axis=1) for x in (distance_QxN, index_QxN))
-
-
-def _log_progress(done, total):
-    logging.log_every_n_seconds(logging.INFO, "searched %.0f %%", 20, 100 * done / total)
 
 
 def _check(query, database, k, query_block):
