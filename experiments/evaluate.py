@@ -17,7 +17,7 @@ from ml_collections import ConfigDict
 
 from experiments import console  # first: it quiets TensorFlow before its import
 
-from dsh_jax import build, code_files, evaluate, gallery, plots, presets  # isort: skip
+from dsh_jax import build, code_files, codes, evaluate, gallery, plots, presets  # isort: skip
 from dsh_jax.code_set import CodeSet  # isort: skip
 
 _WORKDIR = flags.DEFINE_string("workdir", None, "Folder of the run.")
@@ -77,6 +77,10 @@ def evaluate_codes(path: epath.Path) -> None:
     result = evaluate.retrieve(*arrays, bits=found.bits, precision_at=ks)
     for title, preset, depth in others:
         result.metrics[title] = preset(*arrays, bits=found.bits, **depth)
+    bit_RxK = codes.unpack_bits(found.database_RxW, found.bits)
+    health = codes.code_health(bit_RxK, bit_RxK)
+    for title in ("bit_mean_min", "bit_mean_max", "bit_entropy", "dead_bits", "distinct_codes"):
+        result.metrics[title] = health[title]
     name = f"database ({items:,})"
     print(f"\n{evaluate.metrics_table({name: result.metrics})}\n")
     ending = "evaluation" if _DATABASE.value == "train" else f"{_DATABASE.value}-evaluation"

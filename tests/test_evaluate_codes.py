@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from etils import epath
 from PIL import Image
+from scipy.stats import entropy
 from test_experiments import command, last_line
 
 from dsh_jax import evaluate, plots, presets
@@ -43,6 +44,7 @@ def evaluated(arrays, tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def result(arrays):
+    """What the library makes of the same codes."""
     query, database = (
         np.packbits(arrays[name], axis=1, bitorder="little")
         for name in ("query_code", "database_code")
@@ -54,6 +56,11 @@ def result(arrays):
     result = evaluate.retrieve(*codes, bits=K, precision_at=(1, 5, 20))
     result.metrics["mAP of hashnet@9"] = presets.hashnet(*codes, bits=K, k=9)
     result.metrics["mAP of talr"] = presets.talr(*codes, bits=K)
+    mean = arrays["database_code"].mean(axis=0)
+    result.metrics["bit_mean_min"], result.metrics["bit_mean_max"] = mean.min(), mean.max()
+    result.metrics["bit_entropy"] = entropy([mean, 1 - mean], base=2).mean()
+    result.metrics["dead_bits"] = np.sum((mean == 0) | (mean == 1))
+    result.metrics["distinct_codes"] = len(np.unique(arrays["database_code"], axis=0)) / R
     return result
 
 
