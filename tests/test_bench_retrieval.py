@@ -160,6 +160,7 @@ def test_peers_are_timed_on_as_many_queries_as_are_asked_for(monkeypatch):
         "ours": 5,
         "loop": 2,
         "loop_stable": 2,
+        "stable": 2,
         "numpy": 2,
     }
     for side in row.values():
