@@ -2,7 +2,7 @@ r"""MNIST: 70,000 handwritten digits, 28×28 padded to 32×32. The paper's Table
 
 Query: the 10,000 test images. database=train: 51,000 images; database=unseen: 6,000 others.
 
-Measured, `modern`, 2 CPU cores, 4 min 13 s alone (6 to 11 min on shared cores), mAP, database=train:
+Measured, `modern`, 2 CPU cores, 4 min 13 s alone (6 to 11 if shared), mAP, database=train:
   python -m experiments.train --config=configs/mnist.py:modern --config.model.bits=48 \
     --config.seed=0 --workdir=runs/mnist-48-0
   12 bits: 0.9907 to 0.9916 over 3 seeds (paper .985)
