@@ -68,10 +68,7 @@ def retrieve(
       Result.
     """
     arrays = query_QxW, query_label_QxC, database_RxW, database_label_RxC
-    is_multilabel = bool((np.asarray(query_label_QxC) > 0).sum(axis=1).max() > 1)
-    total_QxD, at_least_TxQxD = retrieval.shared_label_counts(
-        *arrays, bits=bits, shared=None if is_multilabel else (1,)
-    )
+    total_QxD, at_least_TxQxD = retrieval.shared_label_counts(*arrays, bits=bits)
     queries, items = len(total_QxD), len(database_RxW)
     # Filled up with queries that have no items, so that data sets share compilations.
     pad = -queries % min(1024, 1 << (queries - 1).bit_length())
@@ -101,7 +98,7 @@ def retrieve(
     ks = [k for k in precision_at if k <= items]
     for k, value_Q in zip(ks, metrics.precision_at(*counts, ks) if ks else (), strict=True):
         values[f"precision_at_{k}"] = mean(value_Q)
-    if is_multilabel:
+    if len(at_least_TxQxD) > 1:  # some query has several labels
         k = min(1000, items)
         graded_counts = total_QxD, at_least_TxQxD
         values[f"ndcg_at_{k}"] = mean(graded.ndcg_at(*graded_counts, k))

@@ -270,6 +270,11 @@ label = np.ones((4, 3), np.uint8)
             "query labels have 3 classes, database labels 2; encode both over the same classes",
         ),
         (lambda: count(code, label, code, label, query_block=0), "query_block=0 .* at least 1"),
+        (lambda: count(code, label * np.nan, code, label), "query labels have a NaN; pass 1 for"),
+        (
+            lambda: count(code, label, code + 128, label),
+            "database has codes with bits beyond",
+        ),
         (lambda: count(code, label, code, label, shared=0), "shared=.0,.; pass increasing numbers"),
         (lambda: count(code, label, code, label, mask_R=label > 0), "mask_R has shape .4, 3. and"),
         (lambda: count(code, label, code, label, mask_R=np.zeros(4, bool)), "at least one of them"),

@@ -113,6 +113,7 @@ wide = np.zeros((4, 17), np.uint8)
     [
         (lambda: retrieval.search(code, code, 5), "k=5, but the database has 4 items; pass k from"),
         (lambda: retrieval.search(code, code, 0), "pass k from 1 to 4"),
+        (lambda: retrieval.search(code, code, 1.5), "k=1.5, but .* pass k from 1 to 4"),
         (lambda: retrieval.search(code, code[:, :1], 1), "query has 2 bytes a row, database 1;"),
         (lambda: retrieval.search(code > 0, code, 1), "query .* type bool; wanted .* uint8"),
         (lambda: retrieval.search(code, code, 1, query_block=0), "query_block=0; pass at least 1"),

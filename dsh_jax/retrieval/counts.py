@@ -114,11 +114,13 @@ def shared_label_counts(
     Raises:
       ValueError: if codes, labels and bits do not fit together, or a setting is out of range.
     """
-    query_QxW, query_label_QxC = np.asarray(query_QxW), np.asarray(query_label_QxC) > 0
+    query_QxW, query_label_QxC = np.asarray(query_QxW), np.asarray(query_label_QxC)
     database_RxW, database_label_RxC = np.asarray(database_RxW), np.asarray(database_label_RxC)
     _check(query_QxW, query_label_QxC, database_RxW, database_label_RxC, bits)
+    query_label_QxC = query_label_QxC > 0
     if shared is None:
-        shared = tuple(range(1, max(int(query_label_QxC.sum(axis=1).max()), 1) + 1))
+        shared = range(1, max(int(query_label_QxC.sum(axis=1).max()), 1) + 1)
+    shared = tuple(np.atleast_1d(shared).tolist())
     if not shared or min(shared) < 1 or any(b <= a for a, b in itertools.pairwise(shared)):
         raise ValueError(f"shared={shared}; pass increasing numbers of labels, 1 or more")
     if query_block < 1 or database_block < 1:
@@ -274,6 +276,8 @@ def _self_counts(query, query_label, database, database_label, bits, shared, mas
 def _check(query, query_label, database, database_label, bits):
     check_codes(query, "query", bits=bits)
     check_codes(database, "database", bits=bits)
+    _check_unused_bits(query, bits, "query")
+    _check_unused_bits(database, bits, "database")
     _check_labels(query_label, query, "query")
     _check_labels(database_label, database, "database")
     if query_label.shape[1] != database_label.shape[1]:
@@ -283,9 +287,20 @@ def _check(query, query_label, database, database_label, bits):
         )
 
 
+def _check_unused_bits(code, bits, name):
+    unused = code[:, -1] >> (bits % 8) if bits % 8 else np.zeros(1, np.uint8)
+    if unused.any():
+        raise ValueError(
+            f"{name} has codes with bits beyond the first {bits} set; pass the number of bits that "
+            "they were packed from"
+        )
+
+
 def _check_labels(label, code, name):
     if label.ndim != 2 or len(label) != len(code) or label.shape[1] == 0:
         raise ValueError(
             f"{name} labels have shape {label.shape}, its codes {code.shape}; "
             f"wanted ({len(code)}, classes); pass one multi-hot row per code"
         )
+    if label.dtype.kind == "f" and np.isnan(label).any():
+        raise ValueError(f"{name} labels have a NaN; pass 1 for present and 0 for absent")

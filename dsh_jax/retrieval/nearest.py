@@ -130,7 +130,7 @@ def _check(query, database, k, query_block):
             f"query has {query.shape[1]} bytes a row, database {database.shape[1]}; "
             "encode both with the same number of bits"
         )
-    if not 1 <= k <= len(database):
+    if k != int(k) or not 1 <= k <= len(database):
         raise ValueError(
             f"k={k}, but the database has {len(database)} items; pass k from 1 to {len(database)}"
         )
