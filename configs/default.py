@@ -19,16 +19,31 @@ def get_config(variant: str = "intended") -> ConfigDict:
     config.seed = 0  # of parameters, shuffling and augmentation
 
     config.data = data = ConfigDict()
-    data.name = "digits"  # digits, or any TFDS image-classification set
-    data.data_dir = ""  # of prepared TFDS sets; empty: TFDS_DATA_DIR, then TFDS's default
-    data.image_size = 0  # resize TFDS images to this side; 0 keeps their size
+    # A data set of ours (digits, mirflickr, nuswide), a form in which people hold theirs (lists,
+    # folder, csv, npz, cifar-python, cifar-bin, idx), or any TFDS image-classification set.
+    data.name = "digits"
+    data.data_dir = ""  # folder of the images; of TFDS sets, empty: TFDS_DATA_DIR, TFDS's default
+    data.labels_path = ""  # of the lists' folder or the CSV file, where they are not in data_dir
+    data.concepts = 0  # mirflickr: 24 | 38 | 14; nuswide: 21 | 81; 0: the first of them
+    data.separator = "|"  # between the labels of a CSV row
+    data.path_prefix = ""  # taken off the front of each path in lists
+    data.skip = ""  # comma list of missing, corrupt, duplicate: leave out and count, else an error
+    data.image_size = 0  # side to which images are brought; photographs need it, e.g. 64, 128, 224
+    data.fit = "squash"  # squash all of a photograph into the square | crop its middle
+    data.cache = "auto"  # of decoded photographs: memory | disk | none | auto (memory up to 4 GiB)
+    data.cache_dir = ""  # folder for `disk`
     data.pad_small = True  # pad images below 32×32 to 32×32 with zeros
-    data.protocol = "official"  # official | paper
+    # official | paper | cifar-0 | cifar-1 | cifar-2 | ssdh | nus-21 | nus-81 | mir-ssdh |
+    # mir-4000 | mir-2000q | random | unseen-classes: see dsh_jax/data/protocols.py.
+    data.protocol = "official"
+    data.split_path = ""  # a saved split.npz, in place of a protocol
     data.split_seed = 0  # of the split; apart from `seed`, so that seeds share their queries
-    data.validation = 0.05  # share of the training rows for model selection
-    data.unseen = 0.10  # share of the training rows kept as the unseen database
     data.queries = 0  # 0: as many as the protocol has
-    data.labels_per_class = 0  # 0: no such limit
+    data.train_rows = 0  # validation included; 0: as many as the protocol has
+    data.validation = 0.05  # share of the training rows for model selection
+    data.unseen = 0.10  # share of the training rows kept as unseen database, if there is no other
+    data.label_less = "drop"  # rows without labels: drop | database (there, unlabelled) | keep
+    data.labels_per_class = 0  # labelled rows of each class; 0: no such limit
     data.label_fraction = 1.0  # share of the training rows that is labelled
 
     config.augment = augment = ConfigDict()
@@ -37,6 +52,11 @@ def get_config(variant: str = "intended") -> ConfigDict:
     augment.cutout = 0  # side of the square, pixels
     augment.affine_degrees = 0.0  # turn and slant, up to
     augment.affine_scale = 0.0  # stretch of each side, up to this share
+    augment.crop_area = 1.0  # smallest share of the image in a random crop; 1 is off
+    augment.colour_strength = 0.0  # brightness, contrast and saturation, up to this share
+    augment.colour_hue = 0.0  # turn of the hue, up to this share of the circle
+    augment.strong_ops = 0  # operations drawn from the strong set; 0 is off
+    augment.strong_magnitude = 1.0  # of these, up to this share of the largest
 
     config.model = model = ConfigDict()
     model.bits = 48
@@ -58,6 +78,7 @@ def get_config(variant: str = "intended") -> ConfigDict:
     loss.decorrelation = 0.0  # extra: covariance between bits
     loss.reduction = "mean"  # mean | sum (printed; the weights then hang on batch size and bits)
     loss.applied_to = "bcoding"  # bcoding (B) | sigmoid (a^H, printed): what y and z see
+    loss.multilabel = "margin"  # margin (eq. (5)) | bce, of data with several labels a row
     loss.exponent = 1  # of eq. (5), 1 | 2
     loss.label_smoothing = 0.0
     loss.reconstruction = "mse"  # mse | bce

@@ -13,7 +13,8 @@ from ml_collections import ConfigDict
 
 from dsh_jax import parallel
 from dsh_jax.augment import augment
-from dsh_jax.data import pipeline, sources, splits
+from dsh_jax.data import cache, pipeline, protocols, sources, splits
+from dsh_jax.data.source import Source
 from dsh_jax.encode import make_encoder
 from dsh_jax.models import DSH, STRIDE, Outputs
 from dsh_jax.optimizer import make_optimizer, make_schedule
@@ -45,34 +46,89 @@ class Stage:
     optimizer: Any
 
 
-def load_data(config: ConfigDict) -> tuple[sources.Source, splits.Split]:
-    """Return the images of a config and their split.
+def load_source(config: ConfigDict) -> Source:
+    """Return the images of a config, decoded already where its cache says so.
 
     Args:
       config: of the run.
 
     Returns:
-      (source, split).
+      Source.
 
     Raises:
-      ValueError: for bad settings, see `sources.load` and `splits.make_split`.
+      ValueError: for bad settings or data, see `sources.load` and `cache.cached`.
     """
     data = config.data
-    source = sources.load(data.name, data_dir=data.data_dir, image_size=data.image_size)
-    split = splits.make_split(
+    source = sources.load(
+        data.name,
+        data_dir=data.data_dir,
+        labels_path=data.labels_path,
+        image_size=data.image_size,
+        fit=data.fit,
+        concepts=data.concepts,
+        separator=data.separator,
+        path_prefix=data.path_prefix,
+        skip=data.skip,
+    )
+    return cache.cached(source, cache=data.cache, cache_dir=data.cache_dir, skip=data.skip)
+
+
+def load_split(config: ConfigDict, source: Source) -> splits.Split:
+    """Return the split of a config: the saved one that it names, or one by its protocol.
+
+    Args:
+      config: of the run.
+      source: its images.
+
+    Returns:
+      Split.
+
+    Raises:
+      ValueError: for bad settings, see `protocols.make_split`, or a split of other data.
+    """
+    data = config.data
+    if data.split_path:
+        return splits.load_for(source, data.split_path)
+    return protocols.make_split(
         source,
         protocol=data.protocol,
         seed=data.split_seed,
         validation=data.validation,
         unseen=data.unseen,
         queries=data.queries,
+        train_rows=data.train_rows,
         labels_per_class=data.labels_per_class,
         label_fraction=data.label_fraction,
+        label_less=data.label_less,
     )
-    return source, split
 
 
-def make_model(config: ConfigDict, source: sources.Source) -> DSH:
+def augmentation(config: ConfigDict) -> Callable[[jax.Array, jax.Array], jax.Array]:
+    """Return the augmentation of a config.
+
+    Args:
+      config: of the run.
+
+    Returns:
+      `(key_B, image_BxHxWxC in [0, 1]) -> image_BxHxWxC`.
+    """
+    options = config.augment
+    return functools.partial(
+        augment,
+        shift_pixels=options.shift,
+        flips=options.flip,
+        cutout_size=options.cutout,
+        affine_degrees=options.affine_degrees,
+        affine_scale=options.affine_scale,
+        crop_area=options.crop_area,
+        colour_strength=options.colour_strength,
+        colour_hue=options.colour_hue,
+        strong_ops=options.strong_ops,
+        strong_magnitude=options.strong_magnitude,
+    )
+
+
+def make_model(config: ConfigDict, source: Source) -> DSH:
     """Return the network of a config for the images of a source.
 
     Args:
@@ -90,7 +146,7 @@ def make_model(config: ConfigDict, source: sources.Source) -> DSH:
         raise ValueError(f"model.bits is {options.bits}; a code needs at least 1 bit, e.g. 48.")
     if options.dtype not in ("float32", "bfloat16"):
         raise ValueError(f"model.dtype is {options.dtype!r}; it must be 'float32' or 'bfloat16'.")
-    height, width, channels = source.image_NxHxWxC.shape[1:]
+    height, width, channels = source.images.shape
     if not config.data.pad_small and min(height, width) < STRIDE:
         raise ValueError(
             f"the images of {source.name} are {height}×{width}; five 2×2 pools need at least "
@@ -160,14 +216,7 @@ def make_stages(
         raise ValueError("training has no steps: set training.hashing_epochs or hashing_steps.")
     shared = {
         "model": model,
-        "augment": functools.partial(
-            augment,
-            shift_pixels=config.augment.shift,
-            flips=config.augment.flip,
-            cutout_size=config.augment.cutout,
-            affine_degrees=config.augment.affine_degrees,
-            affine_scale=config.augment.affine_scale,
-        ),
+        "augment": augmentation(config),
         "beta": beta_schedule(beta=loss.beta, growth=loss.beta_growth, power=loss.beta_power),
         "ema_decay": training.ema_decay,
         "axis_name": parallel.AXIS,
@@ -223,6 +272,7 @@ def make_stages(
         r=loss.r,
         bit_balance=loss.bit_balance,
         decorrelation=loss.decorrelation,
+        multilabel_loss=loss.multilabel,
         exponent=loss.exponent,
         smoothing=loss.label_smoothing,
         reconstruction=loss.reconstruction,
@@ -279,7 +329,7 @@ class Run:
       ema: whether averages of the weights are kept.
     """
 
-    source: sources.Source
+    source: Source
     split: splits.Split
     model: DSH
     encoder: Callable
@@ -311,15 +361,14 @@ def build(config: ConfigDict) -> Run:
       ValueError: for bad settings, each saying how to mend them.
     """
     training = config.training
-    source, split = load_data(config)
+    source = load_source(config)
+    split = load_split(config, source)
     steps_per_epoch = -(-len(split.train) // max(training.batch_size, 1))
     # These two only to fail now, and not at the first batch.
     duration(config.evaluation, "validate_every", steps_per_epoch)
+    pipeline.check_batch(training.batch_size, parallel.device_count())
     pipeline.labelled_rows_per_batch(
-        training.batch_size,
-        training.labelled_share,
-        parallel.device_count(),
-        has_unlabelled=len(split.unlabelled) > 0,
+        training.batch_size, training.labelled_share, has_unlabelled=len(split.unlabelled) > 0
     )
     model = make_model(config, source)
     return Run(

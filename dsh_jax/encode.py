@@ -13,7 +13,7 @@ import numpy as np
 from dsh_jax import codes, parallel
 from dsh_jax.augment import pad_small, to_unit
 from dsh_jax.data.pipeline import evaluation_batches
-from dsh_jax.data.sources import Source
+from dsh_jax.data.source import Source
 from dsh_jax.models import DSH
 
 
@@ -32,6 +32,10 @@ class Encoded:
     bcoding_NxK: np.ndarray
     is_right_N: np.ndarray
     is_right_by_bits_N: np.ndarray
+
+    def select(self, rows: np.ndarray) -> Encoded:
+        """Return the codes of some of the images."""
+        return Encoded(**{name: value[rows] for name, value in vars(self).items()})
 
 
 def make_encoder(model: DSH) -> Callable[[Any, jax.Array], tuple[jax.Array, ...]]:

@@ -139,9 +139,9 @@ class Evaluation:
 
     Attributes:
       step: of the checkpoint.
-      results: database protocol (`train`, and `unseen` where the split has one) to Result.
-      encoded: part of the split (`query`, `train`, `unseen`) to its codes.
-      rows: part of the split to its row numbers.
+      results: name of the database to Result, the protocol's own first, see `Split.databases`.
+      encoded: `query`, and the name of each database, to its codes.
+      rows: the same to its row numbers.
       code: accuracy and code health of the queries, see `code_report`.
       bit_mean_K: each bit's mean over the queries.
       variables: the network's.
@@ -158,13 +158,15 @@ class Evaluation:
     def scalars(self) -> dict[str, float]:
         """Return every number by its name in `metrics.jsonl`.
 
-        `eval/…` is the protocol database=train, `eval_unseen/…` is database=unseen.
+        `eval/…` ranks the protocol's own database, `eval_train/…` the training rows, and
+        `eval_unseen/…` the unseen ones.
         """
-        flat = {f"eval/{name}": value for name, value in self.results["train"].metrics.items()}
+        own, *others = self.results
+        flat = {f"eval/{name}": value for name, value in self.results[own].metrics.items()}
         flat |= {f"eval/{name}": value for name, value in self.code.items()}
-        if "unseen" in self.results:
-            unseen = self.results["unseen"].metrics
-            flat |= {f"eval_unseen/{name}": value for name, value in unseen.items()}
+        for database in others:
+            metrics = self.results[database].metrics
+            flat |= {f"eval_{database}/{name}": value for name, value in metrics.items()}
         return flat
 
 
@@ -187,7 +189,7 @@ def check_split(split: splits.Split, folder: epath.Path) -> None:
 
 
 def evaluate_run(config: ConfigDict, described: build.Run, workdir: epath.PathLike) -> Evaluation:
-    """Evaluate a run's best checkpoint: query against database=train and database=unseen.
+    """Evaluate a run's best checkpoint: the queries against each of the split's databases.
 
     Writes the numbers to `metrics.jsonl` (in place of an earlier evaluation's) and TensorBoard, and
     `eval/<step>.npz`: packed codes, multi-hot labels and row numbers of each part, `bits`, and the
@@ -216,17 +218,19 @@ def evaluate_run(config: ConfigDict, described: build.Run, workdir: epath.PathLi
             raise ValueError(f"{folder} holds no checkpoint: train there first.")
         state = checkpoints.restore(step, described.state_shapes(step))
     variables = state.evaluation_variables()
-    rows = {"query": split.query, "train": split.train}
-    if len(split.unseen):
-        rows["unseen"] = split.unseen
-    encoded = {}
-    for part, part_rows in rows.items():
-        started = time.monotonic()
-        encoded[part] = encode_rows(
-            described.encoder, variables, source, part_rows, batch=config.evaluation.batch_size
-        )
-        rate = len(part_rows) / (time.monotonic() - started)
-        logging.info("encoded %s: %d images, %.0f images/s", part, len(part_rows), rate)
+    rows = {"query": split.query, **split.databases()}
+    # The databases share rows: each image goes through the network once.
+    every = np.unique(np.concatenate(list(rows.values())))
+    started = time.monotonic()
+    codes_of_all = encode_rows(
+        described.encoder, variables, source, every, batch=config.evaluation.batch_size
+    )
+    rate = len(every) / (time.monotonic() - started)
+    logging.info("encoded %d images, %.0f images/s", len(every), rate)
+    encoded = {
+        part: codes_of_all.select(np.searchsorted(every, part_rows))
+        for part, part_rows in rows.items()
+    }
     bits = config.model.bits
     label = {part: source.label_NxC[part_rows] for part, part_rows in rows.items()}
     results = {

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import datetime
 
+import jax
 import numpy as np
 from etils import epath
 from ml_collections import ConfigDict
 
-from dsh_jax import build, plots, retrieval
+from dsh_jax import build, contact_sheet, plots, retrieval
 from dsh_jax.augment import pad_small, to_unit
-from dsh_jax.data.sources import Source
+from dsh_jax.data.source import Source
 from dsh_jax.evaluate import Evaluation
 from dsh_jax.report import Gallery, write_report
 from dsh_jax.run import environment, read_metrics
@@ -43,9 +44,9 @@ def neighbours(
     label = source.label_NxC
     shared = (label[query_rows][:, None] * label[found]).sum(-1)
     return Gallery(
-        query_image=source.image_NxHxWxC[query_rows],
+        query_image=source.images.take(query_rows),
         query_label=[names(source, row) for row in query_rows],
-        neighbour_image=source.image_NxHxWxC[found],
+        neighbour_image=source.images.take(found),
         neighbour_label=[[names(source, row) for row in line] for line in found],
         distance=np.asarray(distance),
         relevant=shared > 0,
@@ -70,15 +71,38 @@ def reconstructions(
     Returns:
       (original, decoded), uint8 [n, H, W, C].
     """
-    image = pad_small(to_unit(described.source.image_NxHxWxC[rows]))
+    image = pad_small(to_unit(described.source.images.take(rows)))
     decoded = described.model.apply(evaluation.variables, image).decoded
     return tuple(np.asarray(np.rint(np.asarray(part) * 255), np.uint8) for part in (image, decoded))
+
+
+def augmented(
+    config: ConfigDict, described: build.Run, rows: np.ndarray, *, draws: int = 7
+) -> np.ndarray | None:
+    """Return images with random draws of the run's augmentation.
+
+    Args:
+      config: of the run.
+      described: the run.
+      rows: row numbers.
+      draws: of each image.
+
+    Returns:
+      uint8 [n, 1 + draws, H, W, C], the originals first, or None where nothing changes them.
+    """
+    image_NxTxHxWxC = contact_sheet.draws(
+        build.augmentation(config),
+        jax.random.key(config.seed),
+        described.source.images.take(rows),
+        draws,
+    )
+    return image_NxTxHxWxC if (image_NxTxHxWxC != image_NxTxHxWxC[:, :1]).any() else None
 
 
 def report_run(
     config: ConfigDict, described: build.Run, evaluation: Evaluation, workdir: epath.PathLike
 ) -> epath.Path:
-    """Write `report.html` of a run: numbers, curves, queries with neighbours, reconstructions.
+    """Write `report.html` of a run: numbers, curves, and pictures of what went in and came out.
 
     Args:
       config: of the run.
@@ -92,7 +116,8 @@ def report_run(
     folder = epath.Path(workdir).expanduser().resolve()
     source, split = described.source, described.split
     query = evaluation.encoded["query"].packed_NxW
-    ap_Q = evaluation.results["train"].ap_Q
+    headline = next(iter(evaluation.results))
+    ap_Q = evaluation.results[headline].ap_Q
     shown = min(10, len(ap_Q))
     rng = np.random.default_rng(config.data.split_seed)
     picks = {
@@ -104,8 +129,8 @@ def report_run(
             source,
             split.query[pick],
             query[pick],
-            evaluation.rows["train"],
-            evaluation.encoded["train"].packed_NxW,
+            evaluation.rows[headline],
+            evaluation.encoded[headline].packed_NxW,
         )
         for title, pick in picks.items()
     }
@@ -114,9 +139,10 @@ def report_run(
         original, decoded = reconstructions(
             described, evaluation, split.query[picks["Queries drawn at random"]]
         )
+    trained = rng.choice(split.train, min(6, len(split.train)), replace=False)
     results = {f"database={part}": result for part, result in evaluation.results.items()}
     numbers = {title: dict(result.metrics) for title, result in results.items()}
-    numbers["database=train"] |= evaluation.code
+    numbers[f"database={headline}"] |= evaluation.code
     made = environment()
     path = folder / "report.html"
     write_report(
@@ -126,7 +152,7 @@ def report_run(
             "Data": f"{source.name}, protocol {config.data.protocol}",
             "Split": split.describe(),
             "Checkpoint": f"step {evaluation.step}, the best by validation mAP",
-            "Chance level": f"mAP {evaluation.results['train'].metrics['chance']:.4f} "
+            "Chance level": f"mAP {evaluation.results[headline].metrics['chance']:.4f} "
             "for a random ranking",
             "Devices": ", ".join(made["devices"]),
             "Commit": made["commit"],
@@ -143,6 +169,7 @@ def report_run(
         galleries=galleries,
         original=original,
         decoded=decoded,
+        augmented=augmented(config, described, np.sort(trained)),
         history=[
             record
             for record in read_metrics(folder / "metrics.jsonl")

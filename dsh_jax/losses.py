@@ -74,6 +74,28 @@ def multilabel_margin_loss(
     return 0.5 * (jax.nn.relu(excess_BxC) ** exponent).sum(-1)
 
 
+def multilabel_cross_entropy(score_BxC: jax.Array, label_BxC: jax.Array) -> jax.Array:
+    """Return the binary cross-entropy of each class, summed over the classes.
+
+    `-sum_m y log s(f) + (1 - y) log s(-f)`, f the scores and s the logistic function: the smooth
+    peer of eq. (5); not in the paper.
+
+    Args:
+      score_BxC: linear class scores (log-odds), float.
+      label_BxC: multi-hot labels.
+
+    Returns:
+      loss_B in nats, float.
+
+    Raises:
+      AssertionError: where the shapes differ.
+    """
+    chex.assert_equal_shape([score_BxC, label_BxC])
+    # log s(f) of a label that is there, log s(-f) of one that is not.
+    signed_BxC = jnp.where(label_BxC > 0, score_BxC, -score_BxC)
+    return -jax.nn.log_sigmoid(signed_BxC).sum(-1)
+
+
 def binarization_loss(bcoding_BxK: jax.Array) -> jax.Array:
     """Return minus the mean squared distance of activations from 1/2: the objective's third term.
 
@@ -243,6 +265,7 @@ def dsh_objective(
     image_BxHxWxC: jax.Array | None = None,
     decoded_BxHxWxC: jax.Array | None = None,
     multilabel: bool = False,
+    multilabel_loss: Literal["margin", "bce"] = "margin",
     exponent: Literal[1, 2] = 1,
     smoothing: float = 0.0,
     reconstruction: Literal["mse", "bce"] = "mse",
@@ -268,7 +291,8 @@ def dsh_objective(
       decorrelation: weight of `decorrelation_loss`.
       image_BxHxWxC: images in [0, 1].
       decoded_BxHxWxC: the decoder's images.
-      multilabel: eq. (5) where True, softmax cross-entropy where False.
+      multilabel: `multilabel_loss` where True, softmax cross-entropy where False.
+      multilabel_loss: `margin`, eq. (5), or `bce`, see `multilabel_cross_entropy`.
       exponent: of eq. (5).
       smoothing: label smoothing of the cross-entropy.
       reconstruction: `mse` or `bce`.
@@ -285,11 +309,14 @@ def dsh_objective(
     """
     if reduction not in ("mean", "sum"):
         raise ValueError(f"reduction is {reduction!r}; it must be 'mean' or 'sum'.")
-    classification_B = (
-        multilabel_margin_loss(score_BxC, label_BxC, exponent=exponent)
-        if multilabel
-        else softmax_cross_entropy(score_BxC, label_BxC, smoothing=smoothing)
-    )
+    if multilabel_loss not in ("margin", "bce"):
+        raise ValueError(f"multilabel_loss is {multilabel_loss!r}; it must be 'margin' or 'bce'.")
+    if not multilabel:
+        classification_B = softmax_cross_entropy(score_BxC, label_BxC, smoothing=smoothing)
+    elif multilabel_loss == "margin":
+        classification_B = multilabel_margin_loss(score_BxC, label_BxC, exponent=exponent)
+    else:
+        classification_B = multilabel_cross_entropy(score_BxC, label_BxC)
     everywhere_B = jnp.ones_like(is_labelled_B, dtype=bool)
     bits = bcoding_BxK.shape[-1]
     devices = 1 if axis_name is None else jax.lax.axis_size(axis_name)

@@ -107,5 +107,34 @@ def save_lines(path: epath.PathLike, title: str, curves: Sequence[Curve], **axes
         figure = Figure(figsize=(4.6, 3.5), layout="constrained")
         figure.suptitle(title, fontsize=10, wrap=True)
         draw_lines(figure.subplots(), curves, **axes_set)
-        with epath.Path(path).open("wb") as file:
-            figure.savefig(file, format="png", dpi=200)
+        _save(figure, path)
+
+
+def save_matrix(
+    path: epath.PathLike, title: str, value_CxC: np.ndarray, names: Sequence[str], label: str
+) -> None:
+    """Write a PNG image of a square matrix, dark where it is large.
+
+    Args:
+        path: file to write; its folder exists.
+        title: heading.
+        value_CxC: float, 0 to 1.
+        names: C, of rows and columns.
+        label: what the values are.
+    """
+    side = max(3.0, 0.16 * len(names) + 1.5)
+    with matplotlib.style.context(["default", style("light") | {"axes.grid": False}]):
+        figure = Figure(figsize=(side + 0.8, side), layout="constrained")
+        figure.suptitle(title, fontsize=10, wrap=True)
+        axes = figure.subplots()
+        image = axes.imshow(value_CxC, cmap="Blues", vmin=0, vmax=1)
+        axes.set_xticks(range(len(names)), names, rotation=90, fontsize=7)
+        axes.set_yticks(range(len(names)), names, fontsize=7)
+        figure.colorbar(image, label=label, shrink=0.6)
+        _save(figure, path)
+
+
+def _save(figure: Figure, path: epath.PathLike) -> None:
+    """Write a figure as PNG."""
+    with epath.Path(path).open("wb") as file:
+        figure.savefig(file, format="png", dpi=200)

@@ -33,6 +33,7 @@ METRIC_TITLES = {
 }
 HISTORY_TITLES = {"train/loss": "Training loss", "valid/map": "Validation mAP"}
 GALLERY_NOTE = "<p>Solid border, ✓: right. Dashed border, ✗: wrong. d: Hamming distance.</p>"
+SHOWN = 96  # pixels of the widest image shown
 CSS = """
 :root{color-scheme:light dark;--page:#fff;--ink:#1c1e21;--quiet:#5b6068;--line:1px solid #dde0e4;
  --right:#1b7f4b;--wrong:#b3372f}
@@ -55,7 +56,8 @@ th:first-child{padding-left:0;text-align:left} thead th,tbody tr:first-child>*{f
 .queries>li{display:grid;grid-template-columns:auto 1fr;gap:1.25rem;padding:1rem 0}
 .queries>li+li{border-top:var(--line)} .query{padding:4px 1.25rem 0 0;border-right:var(--line)}
 .query .note{width:max(var(--tile),4.5rem);margin-top:6px} .pairs .tile+.tile{margin-top:4px}
-.neighbours,.pairs{display:flex;flex-wrap:wrap;align-content:start;gap:1rem .5rem}
+.neighbours,.pairs,.draws{display:flex;flex-wrap:wrap;align-content:start;gap:1rem .5rem}
+.draws{padding-top:4px}
 .neighbours .tile{box-sizing:content-box;padding:2px;border:2px solid var(--right)}
 .neighbours li{width:calc(var(--tile) + 8px)} .wrong .tile{border:2px dashed var(--wrong)}
 b{color:var(--ink);font-weight:500} .mark{color:var(--right)} .wrong .mark{color:var(--wrong)}
@@ -77,7 +79,7 @@ class Gallery:
 
     Args:
         query_image: uint8 [q, H, W, C], C is 1 or 3.
-        query_label: q names.
+        query_label: q names, or comma lists of them; long lists are shown shortened.
         neighbour_image: uint8 [q, k, H, W, C], nearest first.
         neighbour_label: q lists of k names.
         distance: int [q, k], Hamming distance to the query.
@@ -147,14 +149,17 @@ def _image(image: np.ndarray, alt: str) -> str:
     """Return the element of one uint8 [H, W, C] image."""
     buffer = io.BytesIO()
     pixels = np.asarray(image[..., 0] if image.shape[-1] == 1 else image)
-    Image.fromarray(pixels).save(buffer, format="PNG", optimize=True)
-    uri = "data:image/png;base64," + base64.b64encode(buffer.getvalue()).decode()
+    # What is shown smaller than it is needs no exact pixels, and PNG takes five times the room.
+    form = "png" if image.shape[1] <= SHOWN else "jpeg"
+    Image.fromarray(pixels).save(buffer, format=form, optimize=True, quality=90)
+    uri = f"data:image/{form};base64," + base64.b64encode(buffer.getvalue()).decode()
     return f'<img class="tile" src="{uri}" alt="{html.escape(alt)}">'
 
 
 def _tiles(kind: str, width: int, items: Sequence[str]) -> str:
     """Return a list that shows its small images at a whole multiple of their width."""
-    tile, rendering = (width * math.ceil(56 / width), "pixelated") if width <= 96 else (96, "auto")
+    exact = width <= SHOWN
+    tile, rendering = (width * math.ceil(56 / width), "pixelated") if exact else (SHOWN, "auto")
     style = f"--tile:{tile}px;--rendering:{rendering}"
     return f'<ol class="{kind}" style="{style}">' + "\n".join(items) + "</ol>"
 
@@ -177,6 +182,14 @@ def _metrics(metrics: Mapping[str, Mapping[str, float]]) -> str:
     return _section("Retrieval", f"{frame}{table}</div>")
 
 
+def _label(label: str, count: int = 4) -> str:
+    """Return the element of a label: of a long list the first names, the whole in the tooltip."""
+    first = label.split(", ")[:count]
+    if (short := ", ".join(first)) == label:
+        return f"<b>{html.escape(label)}</b>"
+    return f'<b title="{html.escape(label)}">{html.escape(short)},&nbsp;…</b>'
+
+
 def _gallery(name: str, gallery: Gallery) -> str:
     rows = []
     for i, label in enumerate(gallery.query_label):
@@ -186,13 +199,13 @@ def _gallery(name: str, gallery: Gallery) -> str:
             alt = f"neighbour {j + 1}: {neighbour}, distance {gallery.distance[i, j]}, {word}"
             cells += (
                 f'<li class="{word}">{_image(gallery.neighbour_image[i, j], alt)}'
-                f'<div class="note"><b>{html.escape(neighbour)}</b><span class="mark" role="img" '
+                f'<div class="note">{_label(neighbour)}<span class="mark" role="img" '
                 f'aria-label="{word}">{mark}</span> d {gallery.distance[i, j]}</div></li>'
             )
         found = f"{int(gallery.relevant[i].sum())}/{len(gallery.relevant[i])} right"
         rows.append(
             f'<li><div class="query">{_image(gallery.query_image[i], f"query {i + 1}: {label}")}'
-            f'<div class="note"><b>{html.escape(label)}</b>{found}</div></div>\n'
+            f'<div class="note">{_label(label)}{found}</div></div>\n'
             f'<ol class="neighbours">{cells}</ol></li>'
         )
     tiles = _tiles("queries", gallery.query_image.shape[2], rows)
@@ -206,6 +219,21 @@ def _reconstructions(original: np.ndarray, decoded: np.ndarray) -> str:
     return _section("Reconstructions", "<p>Originals above, reconstructions below.</p>", tiles)
 
 
+def _augmented(augmented: np.ndarray) -> str:
+    rows = []
+    for i, (original, *draws) in enumerate(augmented, start=1):
+        cells = "".join(
+            f"<li>{_image(draw, f'image {i}, draw {j}')}</li>" for j, draw in enumerate(draws, 1)
+        )
+        rows.append(
+            f'<li><div class="query">{_image(original, f"image {i}")}</div>\n'
+            f'<ol class="draws">{cells}</ol></li>'
+        )
+    tiles = _tiles("queries", augmented.shape[3], rows)
+    note = "<p>Each training image, and random draws of what training makes of it.</p>"
+    return _section("Augmented training images", note, tiles)
+
+
 def write_report(
     path: epath.PathLike,
     *,
@@ -217,6 +245,7 @@ def write_report(
     galleries: Mapping[str, Gallery],
     original: np.ndarray | None,
     decoded: np.ndarray | None,
+    augmented: np.ndarray | None,
     history: Sequence[Mapping[str, Any]],
     bit_mean: np.ndarray,
     config: Mapping[str, Any],
@@ -232,6 +261,7 @@ def write_report(
         precision_at: lines with k as x, at least 1, and the precision among the first k as y.
         galleries: title to queries with their nearest database images.
         original, decoded: uint8 [n, H, W, C], or None to leave the reconstructions out.
+        augmented: uint8 [n, 1 + draws, H, W, C], each image and draws of its augmentation, or None.
         history: records with "step" and any of "train/loss", "train/<term>", "valid/map".
         bit_mean: float [K], mean of each bit, from 0 to 1.
         config: settings, nested; values that JSON lacks are shown as text.
@@ -255,6 +285,8 @@ def write_report(
         body.append(_section("Queries and their nearest database images", GALLERY_NOTE, *grids))
     if original is not None and decoded is not None:
         body.append(_reconstructions(original, decoded))
+    if augmented is not None:
+        body.append(_augmented(augmented))
     keys = dict.fromkeys(key for record in history for key in record if "/" in key)
     if keys:
         plots = "".join(_history(key, history) for key in keys)

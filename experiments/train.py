@@ -32,7 +32,7 @@ def main(argv):
         evaluation = evaluate.evaluate_run(config, described, workdir)
         page = gallery.report_run(config, described, evaluation, workdir)
     print(f"\n{evaluate.table(evaluation)}\n")
-    print(json.dumps({"workdir": workdir, "map": evaluation.results["train"].metrics["map"]}))
+    print(json.dumps({"workdir": workdir, "map": evaluation.scalars()["eval/map"]}))
     logging.info("report: %s", page)
     return 0
 

@@ -20,9 +20,32 @@ every = functools.partial(
     cutout_size=3,
     affine_degrees=15.0,
     affine_scale=0.2,
+    crop_area=0.3,
+    colour_strength=0.4,
+    colour_hue=0.1,
+    strong_ops=2,
 )
 every_jitted = jax.jit(every)
 SHAPE = (6, 5, 3)
+# 30 × two images after shift, flip and cutout, by the code of the published runs.
+PUBLISHED = [
+    [
+        [0, 15, 15, 9, 8],
+        [0, 0, 15, 14, 13],
+        [0, 0, 20, 19, 18],
+        [0, 0, 25, 24, 23],
+        [0, 0, 30, 29, 28],
+        [0, 0, 0, 0, 0],
+    ],
+    [
+        [1, 2, 3, 4, 5],
+        [6, 15, 15, 9, 10],
+        [11, 15, 15, 14, 15],
+        [16, 17, 18, 19, 20],
+        [21, 22, 23, 24, 25],
+        [26, 27, 28, 29, 30],
+    ],
+]
 
 
 def keys(seed, rows):
@@ -159,7 +182,90 @@ def test_affine_fills_the_outside_with_black():
     assert moved[:, 0, 4].min() == 0
 
 
+def cropped(image, smallest, draws=400):
+    return jax.jit(jax.vmap(lambda key: augment.random_crop(key, image, smallest)))(keys(0, draws))
+
+
+def test_random_crop_of_a_plane_shows_which_part_it_is():
+    # Rows and columns of the part, read off two ramps that interpolation keeps.
+    side = 32
+    ramp = jnp.arange(side, dtype=jnp.float32)
+    image = jnp.stack(jnp.meshgrid(ramp, ramp, indexing="ij"), axis=2)
+    inner = cropped(image, 0.25)[:, 8:-8, 8:-8]  # away from where the image ends
+    high, wide = inner[:, 1, 0, 0] - inner[:, 0, 0, 0], inner[:, 0, 1, 1] - inner[:, 0, 0, 1]
+    area, aspect = high * wide, wide / high
+    np.testing.assert_allclose(inner[:, 5, 3, 0] - inner[:, 0, 0, 0], 5 * high, atol=1e-3)
+    assert 0.25 - 1e-4 <= area.min() < 0.27
+    assert 0.97 < area.max() <= 1 + 1e-4
+    assert area.mean() == pytest.approx(0.625, abs=0.03)
+    assert 0.75 - 1e-4 <= aspect.min() < 0.77
+    assert 1.31 < aspect.max() <= 4 / 3 + 1e-4
+    assert np.log(aspect).mean() == pytest.approx(0, abs=0.03)
+    # The first row of the part, in pixels from the image's edge, and the room that it has.
+    for step, axis in ((high, 0), (wide, 1)):
+        first = inner[:, 0, 0, axis] - 8 * step + (1 - step) / 2
+        room = side * (1 - step)
+        share = (first / room)[room > 4]
+        assert -0.01 <= share.min() < 0.03
+        assert 0.97 < share.max() <= 1.01
+        assert share.mean() == pytest.approx(0.5, abs=0.05)
+
+
+def test_random_crop_of_everything_is_the_identity():
+    image = images(0, 1)[0]
+    np.testing.assert_allclose(cropped(image, 1.0, draws=1)[0], image, atol=1e-6)
+
+
 # All together.
+
+
+def test_new_draws_do_not_use_the_keys_of_the_old():
+    key = jax.random.key(0)
+    old = jax.random.key_data(jax.random.split(key, 4))
+    new = jax.random.key_data(jnp.stack([jax.random.fold_in(key, n) for n in (4, 5, 6)]))
+    assert len(np.unique(np.concatenate([old, new]), axis=0)) == 7
+
+
+def test_draws_of_published_runs_stay_what_they_were():
+    image = jnp.broadcast_to(counted(6, 5) / 30, (2, 6, 5, 1))
+    moved = augment.augment(keys(0, 2), image, shift_pixels=2, flips=True, cutout_size=2)
+    np.testing.assert_array_equal(jnp.rint(30 * moved[..., 0]), PUBLISHED)
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "words"),
+    [
+        ("shift_pixels", -1, "at least 0 pixels"),
+        ("cutout_size", -1, "at least 0 pixels"),
+        ("affine_degrees", -1.0, "at least 0 degrees"),
+        ("affine_scale", 1.0, r"in \[0, 1\)"),
+        ("crop_area", 1.5, r"a share in \[0, 1\]"),
+        ("crop_area", float("nan"), r"a share in \[0, 1\]"),
+        ("colour_strength", 1.1, r"in \[0, 1\]"),
+        ("colour_hue", 0.6, r"a share of a turn in \[0, 0.5\]"),
+        ("strong_ops", 1.5, "a whole number"),
+        ("strong_ops", -1, "a whole number"),
+        ("strong_magnitude", 10, r"in \[0, 1\]"),
+    ],
+)
+def test_settings_out_of_range_are_refused(name, value, words):
+    with pytest.raises(ValueError, match=f"{name} is {value}; it must be {words}"):
+        augment.augment(keys(0, 1), images(0, 1), **{name: value})
+
+
+@pytest.mark.parametrize(
+    "option", [{"crop_area": 0.3}, {"colour_strength": 0.4}, {"colour_hue": 0.1}, {"strong_ops": 2}]
+)
+def test_each_new_setting_changes_images_by_itself(option):
+    image = images(0, 8)
+    moved = jax.jit(functools.partial(augment.augment, **option))(keys(0, 8), image)
+    assert (np.abs(moved - image).max((1, 2, 3)) > 0.01).sum() >= 6
+
+
+@pytest.mark.parametrize("option", [{"crop_area": 1.0}, {"strong_magnitude": 0.5}])
+def test_settings_that_are_off_change_nothing(option):
+    image = images(0, 4)
+    chex.assert_trees_all_equal(augment.augment(keys(0, 4), image, **option), image)
 
 
 def test_everything_off_is_the_identity():

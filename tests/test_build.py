@@ -65,7 +65,10 @@ def test_duration_is_not_in_both_nor_below_zero(steps, epochs):
         ({"loss__applied_to": "logit"}, "applied_to is 'logit'"),
         ({"loss__reduction": "max"}, "reduction is 'max'; it must be 'mean' or 'sum'"),
         ({"loss__reconstruction": "l1"}, "reconstruction kind is 'l1'; it must be 'mse' or 'bce'"),
-        ({"data__protocol": "mine"}, "protocol is 'mine'; known: official, paper"),
+        ({"loss__multilabel": "hinge"}, "multilabel_loss is 'hinge'; it must be 'margin' or 'bce'"),
+        ({"data__cache": "ram"}, "data.cache is 'ram'"),
+        ({"data__split_path": "none.npz"}, "none.npz is not a file; wanted is the split.npz"),
+        ({"data__protocol": "mine"}, "protocol is 'mine'; known: .*official, paper"),
     ],
 )
 def test_bad_settings_are_refused(changed, message):

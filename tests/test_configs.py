@@ -12,13 +12,13 @@ from dsh_jax.run import flatten
 
 FOLDER = epath.Path(default.__file__).parent
 NAMES = sorted(path.stem for path in FOLDER.glob("*.py") if path.stem != "__init__")
-EXTRA = {"cifar10": ("cpu",)}
+EXTRA = {"cifar10": ("cpu",), "mirflickr": ("subset",)}
 VARIANTS = [
     (name, variant)
     for name in NAMES
     for variant in ("intended", "printed", "modern", "smoke", *EXTRA.get(name, ()))
 ]
-SIDES = {"digits": (32, 1), "mnist": (28, 1)}  # of the images, with their channels
+SIDES = {"digits": (32, 1), "mnist": (28, 1), "cifar10": (32, 3)}  # of the images, with channels
 
 
 def get_config(name, variant):
@@ -35,9 +35,9 @@ def test_config_has_the_fields_of_the_default_and_no_other(name, variant):
 @pytest.mark.parametrize(("name", "variant"), VARIANTS)
 def test_config_builds_network_and_stages(name, variant):
     config = get_config(name, variant)
-    side, channels = SIDES.get(config.data.name, (32, 3))
+    side, channels = SIDES.get(config.data.name, (config.data.image_size, 3))
     model = build.make_model(config, tiny.source(side=side, channels=channels))
-    stages = build.make_stages(config, model, steps_per_epoch=100, multilabel=False)
+    stages = build.make_stages(config, model, steps_per_epoch=100, multilabel=True)
     assert stages[-1].stop > 0
     assert build.duration(config.evaluation, "validate_every", 100) > 0
 

@@ -35,7 +35,7 @@ def encoder(variables):
 def wanted(variables):
     """The network's outputs for ROWS, in one batch on one device."""
     with tiny.quick_compilation():
-        image = pad_small(to_unit(SOURCE.image_NxHxWxC[ROWS]))
+        image = pad_small(to_unit(SOURCE.images.take(ROWS)))
         return jax.jit(lambda image: MODEL.apply(variables, image, decode=False))(image)
 
 

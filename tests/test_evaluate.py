@@ -121,7 +121,7 @@ def test_folder_that_is_not_trained_is_refused(run, folder, tmp_path, name, mess
 
 def test_split_that_changed_since_training_is_refused(run, folder, tmp_path):
     changed = copy_without(folder, tmp_path / "run", "split.npz")
-    _, other = build.load_data(tiny.config(data__split_seed=1))
+    other = build.load_split(tiny.config(data__split_seed=1), run.source)
     splits.save(other, changed / "split.npz")
     with pytest.raises(ValueError, match=f"was trained on the split {other.hash}, but the data"):
         evaluate.evaluate_run(tiny.config(), run, changed)

@@ -1,12 +1,16 @@
 """The report shows the run's numbers, and the neighbours that its codes have."""
 
 import dataclasses
+import types
 
+import jax.numpy as jnp
 import numpy as np
 import pytest
 import tiny
 
-from dsh_jax import gallery
+from dsh_jax import build, gallery
+from dsh_jax.data.images import ArrayImages
+from dsh_jax.data.source import Source, multi_hot
 
 pytestmark = pytest.mark.usefixtures("quick")
 
@@ -20,12 +24,11 @@ def page(run, evaluation, folder):
 
 def labelled_source():
     """Return images whose pixels are their row numbers; row 3 has two labels, row 4 none."""
-    source = tiny.source(rows=8)
-    label_NxC = source.label_NxC.copy()
+    label_NxC = multi_hot(np.arange(8), 8)
     label_NxC[3, 0] = 1
     label_NxC[4] = 0
     image = np.broadcast_to(np.arange(8, dtype=np.uint8)[:, None, None, None], (8, 32, 32, 1))
-    return dataclasses.replace(source, image_NxHxWxC=image, label_NxC=label_NxC, multilabel=True)
+    return Source("rows", ArrayImages(image), label_NxC, tuple("abcdefgh"), multilabel=True)
 
 
 def found(**options):
@@ -60,6 +63,58 @@ def test_labels_are_named():
 
 def test_a_small_database_gives_all_of_its_rows():
     assert found(count=10).distance.shape == (2, 4)
+
+
+@pytest.fixture
+def brighter(monkeypatch):
+    """Let every run's augmentation add one level a draw, and tell which configs it saw."""
+    seen = []
+
+    def augmentation(config):
+        seen.append(config)
+        return lambda key_B, image: image + jnp.full((len(key_B), 1, 1, 1), 1 / 255)
+
+    monkeypatch.setattr(build, "augmentation", augmentation, raising=False)
+    return seen
+
+
+def test_augmented_images_stand_behind_their_originals(brighter):
+    described = types.SimpleNamespace(source=labelled_source())
+    config = tiny.config()
+    shown = gallery.augmented(config, described, np.array([2, 5]), draws=3)
+    assert shown.dtype == np.uint8
+    assert shown.shape == (2, 4, 32, 32, 1)
+    np.testing.assert_array_equal(shown[:, :, 7, 9, 0], [[2, 3, 3, 3], [5, 6, 6, 6]])
+    assert brighter == [config]
+
+
+def test_nothing_is_shown_where_nothing_is_augmented(monkeypatch):
+    monkeypatch.setattr(build, "augmentation", lambda config: lambda _, image: image, raising=False)
+    described = types.SimpleNamespace(source=labelled_source())
+    assert gallery.augmented(tiny.config(), described, np.array([2, 5])) is None
+
+
+def test_page_shows_what_training_made_of_its_images(brighter, run, evaluation, folder):
+    text = gallery.report_run(tiny.config(), run, evaluation, folder).read_text()
+    assert "<h2>Augmented training images</h2>" in text
+    assert text.count('<ol class="draws">') == 6
+    assert text.count(", draw ") == 6 * 7
+
+
+def test_first_database_is_the_headline(brighter, run, evaluation, folder):
+    results = {"protocol": evaluation.results["unseen"], "train": evaluation.results["train"]}
+    moved = {
+        "results": results,
+        "rows": evaluation.rows | {"protocol": evaluation.rows["unseen"]},
+        "encoded": evaluation.encoded | {"protocol": evaluation.encoded["unseen"]},
+    }
+    path = gallery.report_run(tiny.config(), run, dataclasses.replace(evaluation, **moved), folder)
+    text = path.read_text()
+    assert text.index("database=<wbr>protocol") < text.index("database=<wbr>train")
+    # The accuracy stands in the first column, and the second is empty.
+    accuracy = f"<td>{evaluation.code['accuracy']:.4f}</td><td></td>"
+    assert f'<th scope="row">Accuracy</th>{accuracy}' in text
+    assert f"mAP {results['protocol'].metrics['chance']:.4f} for a random ranking" in text
 
 
 @pytest.mark.parametrize("part", ["train", "unseen"])
@@ -97,6 +152,6 @@ def test_page_of_a_small_unseen_database_can_be_written(run, evaluation, folder)
 
 def test_reconstructions_are_images_of_the_size_that_the_network_sees(run, evaluation):
     original, decoded = gallery.reconstructions(run, evaluation, np.arange(10))
-    np.testing.assert_array_equal(original, run.source.image_NxHxWxC[:10])
+    np.testing.assert_array_equal(original, run.source.images.take(np.arange(10)))
     assert decoded.shape == original.shape
     assert decoded.dtype == np.uint8

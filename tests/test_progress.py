@@ -2,7 +2,7 @@
 
 from absl import logging
 
-from dsh_jax.retrieval import progress
+from dsh_jax import progress
 
 
 def test_long_work_says_how_long_it_takes(monkeypatch, caplog):

@@ -22,6 +22,7 @@ EMPTY = {
     "galleries": {},
     "original": None,
     "decoded": None,
+    "augmented": None,
     "history": [],
     "bit_mean": np.zeros(0),
 }
@@ -79,6 +80,7 @@ def _contents(**changed):
         "galleries": {"queries drawn at random": _gallery()},
         "original": np.zeros((4, 8, 6, 1), np.uint8),
         "decoded": np.full((4, 8, 6, 1), 255, np.uint8),
+        "augmented": np.zeros((3, 5, 8, 6, 1), np.uint8),
         "history": [
             {"step": 0, "train/loss": 2.5, "train/balance": -0.1},
             {"step": 50, "train/loss": np.float32(1.5), "train/balance": 0.0, "valid/map": 0.7},
@@ -199,7 +201,7 @@ def test_empty_parts_are_left_out(tmp_path):
     full = re.findall("<h2>(.*?)</h2>", _write(tmp_path))
     text = _write(tmp_path, **EMPTY)
     page = Page(text)
-    assert len(full) == 7
+    assert len(full) == 8
     assert re.findall("<h2>(.*?)</h2>", text) == ["Settings"]
     assert not page.every("img")
     assert not page.every("table")
@@ -215,6 +217,49 @@ def test_images_keep_their_pixels(tmp_path, channels):
     shown = np.stack(images).reshape(2, 4, 8, 6, channels)  # each query, then its neighbours
     np.testing.assert_array_equal(shown[:, 0], gallery.query_image)
     np.testing.assert_array_equal(shown[:, 1:], gallery.neighbour_image)
+
+
+def test_large_images_are_stored_small_and_shown_smooth(tmp_path):
+    rng = np.random.default_rng(0)
+    small = Image.fromarray(rng.integers(0, 256, (9, 9, 3), np.uint8))
+    photograph = np.array(small.resize((120, 120), Image.Resampling.BICUBIC))
+    text = _write(tmp_path, **EMPTY | {"augmented": photograph[None, None]})
+    (image,) = Page(text).every("img")
+    assert "--tile:96px;--rendering:auto" in text
+    stored = base64.b64decode(image["src"].removeprefix("data:image/jpeg;base64,"))
+    shown = np.array(Image.open(io.BytesIO(stored)), np.float32)
+    assert np.abs(shown - photograph).mean() < 4
+    assert len(stored) < 120 * 120
+
+
+def test_long_labels_are_shortened_with_the_whole_in_the_tooltip(tmp_path):
+    label = "sky, sea, clouds, tree, river & lake, night"
+    text = _write(tmp_path, **EMPTY | {"galleries": {"all": _gallery(label=label)}})
+    page = Page(text)
+    titles = [attributes.get("title") for attributes in page.every("b")]
+    assert titles.count(label) == 2  # a query and a neighbour
+    assert titles.count(None) == len(titles) - 2  # short ones need no tooltip
+    assert page.text.count("sky, sea, clouds, tree,\u00a0…") == 2
+    assert "night" not in page.text
+    assert f"query 1: {label}" in [attributes["alt"] for attributes in page.every("img")]
+
+
+def test_four_labels_are_not_shortened(tmp_path):
+    gallery = _gallery(label="sky, sea, clouds, tree")
+    page = Page(_write(tmp_path, **EMPTY | {"galleries": {"all": gallery}}))
+    assert page.text.count("sky, sea, clouds, tree") == 2
+    assert "…" not in page.text
+
+
+def test_augmented_images_stand_in_rows(tmp_path):
+    image = np.arange(2 * 3, dtype=np.uint8).reshape(2, 3, 1, 1, 1).repeat(4, 2).repeat(5, 3)
+    page = Page(_write(tmp_path, **EMPTY | {"augmented": image}))
+    alts = [attributes["alt"] for attributes in page.every("img")]
+    assert alts == [f"image {i}{draw}" for i in (1, 2) for draw in ("", ", draw 1", ", draw 2")]
+    png = "data:image/png;base64,"
+    sources = [attributes["src"].removeprefix(png) for attributes in page.every("img")]
+    shown = [np.array(Image.open(io.BytesIO(base64.b64decode(source)))) for source in sources]
+    np.testing.assert_array_equal(np.stack(shown)[:, 0, 0], np.arange(6))
 
 
 def test_values_that_are_no_numbers_are_drawn_as_gaps(tmp_path):

@@ -83,7 +83,7 @@ def make_batch():
     is_labelled = np.arange(ROWS // DEVICES) < np.array([5, 2, 0, 7])[:, None]
     label = source.label_NxC.astype(np.float32).reshape(DEVICES, ROWS // DEVICES, 10)
     return {
-        "image": source.image_NxHxWxC.reshape(DEVICES, ROWS // DEVICES, 32, 32, 1),
+        "image": source.images.image_NxHxWxC.reshape(DEVICES, ROWS // DEVICES, 32, 32, 1),
         "label": label * is_labelled[..., None],
         "is_labelled": is_labelled,
     }
@@ -184,7 +184,7 @@ def test_numbers_of_the_first_step_stay(variant):
     is_labelled = np.arange(4) < np.array([4, 2, 2, 0])[:, None]
     label = run.source.label_NxC[:16].reshape(4, 4, 10) * is_labelled[..., None]
     batch = {
-        "image": run.source.image_NxHxWxC[:16].reshape(4, 4, 32, 32, 1),
+        "image": run.source.images.image_NxHxWxC[:16].reshape(4, 4, 32, 32, 1),
         "label": label.astype(np.float32),
         "is_labelled": is_labelled,
     }

@@ -165,7 +165,7 @@ def test_folder_holds_all_that_tells_what_was_run():
         *("config.json", "environment.json", "metrics.jsonl", "split.npz"),
         *("checkpoints", "tensorboard"),
     }
-    assert splits.load(folder / "split.npz").hash == build.load_data(tiny.config())[1].hash
+    assert splits.load(folder / "split.npz").hash == tiny.run().split.hash
 
 
 def test_best_checkpoint_is_that_of_the_highest_validation_map():
@@ -197,7 +197,7 @@ def test_training_drops_an_evaluation_of_older_weights(tmp_path):
 def test_data_that_changed_since_are_refused(tmp_path):
     folder = epath.Path(tmp_path / "copy")
     shutil.copytree(tiny.finished_run(), folder)
-    _, other = build.load_data(tiny.config(data__split_seed=1))
+    other = build.load_split(tiny.config(data__split_seed=1), tiny.run().source)
     splits.save(other, folder / "split.npz")
     with pytest.raises(ValueError, match=f"trained on the split {other.hash}, but the data now"):
         train.train(tiny.config(), folder)

@@ -11,7 +11,8 @@ from jax.experimental.compilation_cache import compilation_cache
 
 from configs import digits
 from dsh_jax import build, train
-from dsh_jax.data.sources import Source, multi_hot
+from dsh_jax.data.images import ArrayImages
+from dsh_jax.data.source import Source, multi_hot
 
 # Deleted when the process ends.
 CACHE = tempfile.TemporaryDirectory(prefix="dsh_jax_compiled_")
@@ -93,8 +94,8 @@ def source(side=32, rows=40, channels=1, name="noise"):
     rng = np.random.default_rng(0)
     return Source(
         name=name,
-        image_NxHxWxC=rng.integers(0, 256, (rows, side, side, channels), np.uint8),
+        images=ArrayImages(rng.integers(0, 256, (rows, side, side, channels), np.uint8)),
         label_NxC=multi_hot(np.arange(rows) % 10, 10),
         label_names=tuple("abcdefghij"),
-        is_official_query_N=np.arange(rows) >= rows * 3 // 4,
+        official={"query": np.arange(rows) >= rows * 3 // 4},
     )

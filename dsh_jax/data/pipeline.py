@@ -11,7 +11,8 @@ from collections.abc import Iterator
 import numpy as np
 import tensorflow as tf
 
-from dsh_jax.data.sources import Source
+from dsh_jax.data.files import unreadable
+from dsh_jax.data.source import Source
 
 Batch = dict[str, np.ndarray]
 
@@ -45,33 +46,40 @@ def _rows_at(rows: tf.Tensor, key_Ex3: tf.Tensor, step: tf.Tensor, batch: int) -
     return tf.gather(rows, shuffled)
 
 
-def labelled_rows_per_batch(
-    batch: int, labelled_share: float, devices: int, *, has_unlabelled: bool
-) -> int:
-    """Return how many of a batch's rows are labelled: a multiple of the device count.
+def labelled_rows_per_batch(batch: int, labelled_share: float, *, has_unlabelled: bool) -> int:
+    """Return how many of a batch's rows are labelled, whatever the number of devices.
 
     Args:
       batch: rows of the global batch.
       labelled_share: wanted share of labelled rows, in (0, 1].
-      devices: D; every device gets the same number of labelled rows.
       has_unlabelled: whether there are unlabelled rows; without them every row is labelled.
 
     Returns:
-      The number.
+      The number, at least 1.
 
     Raises:
-      ValueError: where the batch does not divide by the devices, or the share leaves no room.
+      ValueError: for a share outside (0, 1].
+    """
+    if not 0 < labelled_share <= 1:
+        raise ValueError(f"labelled_share is {labelled_share}; it must be in (0, 1].")
+    return max(1, round(batch * labelled_share)) if has_unlabelled else batch
+
+
+def check_batch(batch: int, devices: int) -> None:
+    """Check that a batch can be shared out.
+
+    Args:
+      batch: rows of the global batch.
+      devices: of all processes.
+
+    Raises:
+      ValueError: where it does not divide by them.
     """
     if batch < 1 or batch % devices:
         raise ValueError(
             f"the batch of {batch} does not divide by {devices} devices: choose a multiple of "
             f"{devices}, e.g. {max(devices, batch // devices * devices)}."
         )
-    if not 0 < labelled_share <= 1:
-        raise ValueError(f"labelled_share is {labelled_share}; it must be in (0, 1].")
-    if not has_unlabelled:
-        return batch
-    return min(batch, max(devices, round(batch * labelled_share / devices) * devices))
 
 
 def train_batches(
@@ -85,8 +93,14 @@ def train_batches(
     seed: int,
     start_step: int,
     stop_step: int,
+    process: int = 0,
+    processes: int = 1,
 ) -> Iterator[Batch]:
-    """Yield the batches of steps start_step to stop_step - 1.
+    """Yield this process's part of the batches of steps start_step to stop_step - 1.
+
+    The rows of a global batch and their order follow from `seed` and the step alone: devices and
+    processes hold consecutive parts of it. Labelled and unlabelled rows are evenly mixed, so that
+    each part has its share of both.
 
     Args:
       source: images and labels.
@@ -94,53 +108,63 @@ def train_batches(
       unlabelled: unlabelled row numbers, perhaps none.
       batch: rows N of the global batch.
       labelled_share: share of labelled rows in a batch where there are unlabelled ones.
-      devices: D.
+      devices: D, those of this process.
       seed: of the shuffling.
       start_step: first step.
       stop_step: one past the last step.
+      process: number of this process.
+      processes: P.
 
     Yields:
-      Dicts of `image` uint8 [D, N/D, H, W, C], `label` float32 [D, N/D, classes] (all 0 where the
-      row is unlabelled), `is_labelled` bool [D, N/D].
+      Dicts of `image` uint8 [D, B, H, W, C] with B = N / (P D), `label` float32 [D, B, classes]
+      (all 0 where the row is unlabelled), `is_labelled` bool [D, B].
 
     Raises:
-      ValueError: where the batch does not divide by the devices, or no row is labelled.
+      ValueError: where the batch does not divide by the devices, no row is labelled, or a file
+        cannot be read.
     """
     if not len(labelled):
         raise ValueError("no row is labelled: training needs at least one labelled row.")
-    take = labelled_rows_per_batch(
-        batch, labelled_share, devices, has_unlabelled=len(unlabelled) > 0
-    )
-    image_NxHxWxC = tf.constant(source.image_NxHxWxC)
-    label_NxC = tf.constant(source.label_NxC)
+    check_batch(batch, devices * processes)
+    take = labelled_rows_per_batch(batch, labelled_share, has_unlabelled=len(unlabelled) > 0)
     pools = []
     for number, (rows, count) in enumerate(((labelled, take), (unlabelled, batch - take))):
         if count:
             key_Ex3 = _epoch_keys(stop_step * count // len(rows) + 1, seed, number)
             pools.append((tf.constant(rows, tf.int64), tf.constant(key_Ex3), count))
+    # The i-th row is labelled where i · take / batch passes a whole number.
+    passed = np.arange(batch + 1) * take // batch
+    is_labelled_N = passed[1:] > passed[:-1]
+    # Labelled rows come first out of the pools: where each place of the batch finds its row.
+    place_N = np.argsort(np.argsort(~is_labelled_N, kind="stable"), kind="stable")
+    size = batch // processes
+    own = slice(process * size, (process + 1) * size)
+    shape = (devices, size // devices)
 
     @tf.autograph.experimental.do_not_convert  # plain operations: nothing to convert
-    def make(step: tf.Tensor) -> dict[str, tf.Tensor]:
-        parts = [
-            tf.reshape(_rows_at(rows, key_Ex3, step, count), [devices, count // devices])
-            for rows, key_Ex3, count in pools
-        ]
-        row_DxB = tf.concat(parts, axis=1)
-        is_labelled_DxB = tf.broadcast_to(
-            tf.range(batch // devices) < take // devices, [devices, batch // devices]
-        )
-        label = tf.cast(tf.gather(label_NxC, row_DxB), tf.float32)
-        return {
-            "image": tf.gather(image_NxHxWxC, row_DxB),
-            # The truth about unlabelled rows does not enter the batch, so no loss can read it.
-            "label": label * tf.cast(is_labelled_DxB[..., None], tf.float32),
+    def rows_of(step: tf.Tensor) -> tf.Tensor:
+        parts = [_rows_at(rows, key_Ex3, step, count) for rows, key_Ex3, count in pools]
+        return tf.ensure_shape(tf.gather(tf.concat(parts, axis=0), place_N[own]), (size,))
+
+    rows = tf.data.Dataset.range(start_step, stop_step).map(rows_of)
+    # The truth about unlabelled rows does not enter the batch, so no loss can read it.
+    label_NxC, is_labelled_DxB = source.label_NxC, is_labelled_N[own].reshape(shape)
+    for row_B, image in _read(source, rows):
+        label = label_NxC[row_B].reshape(*shape, -1).astype(np.float32)
+        yield {
+            "image": image.reshape(*shape, *source.images.shape),
+            "label": label * is_labelled_DxB[..., None],
             "is_labelled": is_labelled_DxB,
         }
 
-    dataset = tf.data.Dataset.range(start_step, stop_step).map(
-        make, num_parallel_calls=2, deterministic=True
-    )
-    yield from dataset.prefetch(4).as_numpy_iterator()
+
+def _read(source: Source, rows: tf.data.Dataset) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Yield row numbers [B] with their images [B, H, W, C], read some batches ahead."""
+    dataset = tf.data.Dataset.zip(rows, source.images.read(rows))
+    try:
+        yield from dataset.prefetch(4).as_numpy_iterator()
+    except tf.errors.OpError as error:
+        raise unreadable(source, error) from error
 
 
 def evaluation_batches(
@@ -157,21 +181,18 @@ def evaluation_batches(
     Yields:
       Dicts of `image` uint8 [D, B, H, W, C] and `mask` bool [D, B], True for a real row. Over all
       batches every row is True exactly once.
+
+    Raises:
+      ValueError: where a file cannot be read.
     """
     per_device = -(-batch // devices)
     size = per_device * devices
     padded = np.zeros(-(-len(rows) // size) * size, np.int64)
     padded[: len(rows)] = rows
     mask = np.arange(len(padded)) < len(rows)
-    image_NxHxWxC = tf.constant(source.image_NxHxWxC)
-    shape = [devices, per_device]
-
-    @tf.autograph.experimental.do_not_convert
-    def make(row: tf.Tensor, is_real: tf.Tensor) -> dict[str, tf.Tensor]:
-        return {
-            "image": tf.gather(image_NxHxWxC, tf.reshape(row, shape)),
-            "mask": tf.reshape(is_real, shape),
-        }
-
-    dataset = tf.data.Dataset.from_tensor_slices((padded, mask)).batch(size).map(make)
-    yield from dataset.prefetch(2).as_numpy_iterator()
+    shape = (devices, per_device)
+    row_batches = tf.data.Dataset.from_tensor_slices(padded.reshape(-1, size))
+    for is_real, (_, image) in zip(
+        mask.reshape(-1, *shape), _read(source, row_batches), strict=True
+    ):
+        yield {"image": image.reshape(*shape, *source.images.shape), "mask": is_real}

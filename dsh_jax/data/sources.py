@@ -1,85 +1,26 @@
-"""Where images come from: each source gives the same form, a `Source`."""
+"""Where images come from: each name of a data set, or of a layout of files, gives a `Source`."""
 
 from __future__ import annotations
-
-import dataclasses
-import difflib
-import os
-import re
 
 import numpy as np
 from etils import epath
 
-
-@dataclasses.dataclass(frozen=True)
-class Source:
-    """Images with their labels, and the official split where the data set has one.
-
-    Attributes:
-      name: of the data set.
-      image_NxHxWxC: uint8 images, C = 1 or 3.
-      label_NxC: uint8 multi-hot labels; a single-label set has one 1 a row.
-      label_names: C names.
-      is_official_query_N: bool, True where the data set's own split says test.
-      multilabel: whether a row may hold several labels; relevance is then a shared label.
-    """
-
-    name: str
-    image_NxHxWxC: np.ndarray
-    label_NxC: np.ndarray
-    label_names: tuple[str, ...]
-    is_official_query_N: np.ndarray
-    multilabel: bool = False
-
-    def __post_init__(self):
-        rows = len(self.image_NxHxWxC)
-        if self.image_NxHxWxC.dtype != np.uint8 or self.image_NxHxWxC.ndim != 4:
-            raise ValueError(
-                f"{self.name}: images are {self.image_NxHxWxC.dtype} of shape "
-                f"{self.image_NxHxWxC.shape}; they must be uint8 of shape [N, H, W, C]."
-            )
-        for what, value in (
-            ("labels", self.label_NxC),
-            ("official rows", self.is_official_query_N),
-        ):
-            if len(value) != rows:
-                raise ValueError(f"{self.name}: {rows} images but {len(value)} {what}.")
-        if self.label_NxC.shape[1] != len(self.label_names):
-            raise ValueError(
-                f"{self.name}: labels have {self.label_NxC.shape[1]} columns, but there are "
-                f"{len(self.label_names)} label names."
-            )
-
-    def __len__(self) -> int:
-        return len(self.image_NxHxWxC)
-
-
-def multi_hot(label_N: np.ndarray, classes: int) -> np.ndarray:
-    """Return uint8 rows with one 1 at each integer label.
-
-    Args:
-      label_N: integers in [0, classes).
-      classes: C.
-
-    Returns:
-      label_NxC, uint8.
-
-    Raises:
-      ValueError: for a label outside [0, classes); some sets mark rows without a label by -1.
-    """
-    outside = np.flatnonzero((label_N < 0) | (label_N >= classes))
-    if len(outside):
-        raise ValueError(
-            f"row {outside[0]} has the label {label_N[outside[0]]}; it must be in [0, {classes})."
-        )
-    return np.eye(classes, dtype=np.uint8)[label_N]
+from dsh_jax.data.arrays import cifar_bin, cifar_python, idx, npz
+from dsh_jax.data.folder import folder
+from dsh_jax.data.images import ArrayImages
+from dsh_jax.data.lists import lists
+from dsh_jax.data.mirflickr import mirflickr
+from dsh_jax.data.nuswide import nuswide
+from dsh_jax.data.source import Source, multi_hot
+from dsh_jax.data.table import table
+from dsh_jax.data.tfds import tfds_classification
 
 
 def digits() -> Source:
     """Return scikit-learn's 1,797 scanned digits, scaled from 8×8 up to 32×32.
 
-    The set has no official split. Its rows stand in the order of their writers, so the last fifth,
-    360 images, are the queries: hands that the training rows do not hold.
+    The set itself has no split. Its rows stand in the order of their writers, so the last fifth,
+    360 images, are officially query here: hands that the training rows do not hold.
 
     Returns:
       Source with images [1797, 32, 32, 1] and 10 labels.
@@ -93,145 +34,80 @@ def digits() -> Source:
         np.asarray(Image.fromarray(image).resize((32, 32), Image.Resampling.BICUBIC))
         for image in image_Nx8x8
     ]
+    is_query_N = np.arange(len(scaled)) >= len(scaled) - 360
     return Source(
         name="digits",
-        image_NxHxWxC=np.stack(scaled)[..., None],
+        images=ArrayImages(np.stack(scaled)[..., None]),
         label_NxC=multi_hot(bunch.target, 10),
         label_names=tuple(str(name) for name in bunch.target_names),
-        is_official_query_N=np.arange(len(scaled)) >= len(scaled) - 360,
+        official={"train": ~is_query_N, "query": is_query_N},
     )
 
 
-def tfds_classification(name: str, data_dir: str = "", image_size: int = 0) -> Source:
-    """Return a TensorFlow Datasets image-classification set, all its splits pooled.
-
-    Args:
-      name: the TFDS name, e.g. `mnist`, `cifar10`, or `mnist:3.0.1`.
-      data_dir: the folder of prepared sets; empty means `TFDS_DATA_DIR` or TFDS's own default.
-      image_size: side to which images are resized (with antialiasing); 0 keeps their size.
-
-    Returns:
-      Source; the `test` split (`validation` where there is none) is the official query split.
-
-    Raises:
-      ValueError: for an unknown set, a folder that does not exist, a set that is neither prepared
-        nor can be downloaded, one that does not classify images, or images of varying size without
-        an image_size.
-    """
-    # Imported here: `digits` and the library's maths need no TensorFlow Datasets.
-    import tensorflow_datasets as tfds
-
-    folder = data_dir or os.environ.get("TFDS_DATA_DIR", "")
-    if folder and not epath.Path(folder).expanduser().is_dir():
-        origin = "data.data_dir" if data_dir else "TFDS_DATA_DIR"
-        raise ValueError(
-            f"{origin} is {folder!r}, which is not a folder: create it to download there, or set "
-            f"it to the folder that holds {name}/<version>/dataset_info.json."
-        )
-    try:
-        builder = tfds.builder(name, data_dir=folder or None)
-    except Exception as error:  # TFDS has a type of its own for each way to misspell
-        known = sorted({"digits", *tfds.list_builders(with_community_datasets=False)})
-        stem = re.split("[:/]", name.lower())[0]
-        reason = str(error).strip().partition("\n")[0]
-        near = difflib.get_close_matches(stem, known, n=3) or ["digits", "mnist", "cifar10"]
-        raise ValueError(
-            f"unknown data set {name!r}: data.name must be 'digits' or a TensorFlow Datasets name; "
-            f"near ones: {', '.join(near)}. TFDS says: {reason}"
-        ) from error
-    features = builder.info.features
-    is_classification = {"image", "label"} <= set(features or ()) and isinstance(
-        features["label"], tfds.features.ClassLabel
-    )
-    if not is_classification:
-        raise ValueError(
-            f"{name} has the features {sorted(features or ())}; an image-classification set has "
-            "'image' and 'label', one class a row."
-        )
-    try:
-        _prepare(builder)
-    except Exception as error:  # whatever stopped it, the reader needs the way out
-        raise ValueError(
-            f"{name} is not prepared under {builder.data_path} and could not be downloaded "
-            f"({type(error).__name__}: {error}). Where there is a network, run again; where there "
-            f"is none, copy a prepared {name}/<version>/ folder from elsewhere and point "
-            "data.data_dir or TFDS_DATA_DIR at its parent."
-        ) from error
-    return _read(builder, name, image_size)
-
-
-def _prepare(builder) -> None:
-    """Download and prepare the set, unless its folder is there already."""
-    from tensorflow_datasets.core.download import downloader
-
-    # TFDS asks ten more times for each file and doubles its wait: without a network the error would
-    # come after more than three minutes. Three times take about a second.
-    retries, downloader.MAX_RETRIES = downloader.MAX_RETRIES, 3
-    try:
-        builder.download_and_prepare()
-    finally:
-        downloader.MAX_RETRIES = retries
-
-
-def _read(builder, name: str, image_size: int) -> Source:
-    """Return the splits of a prepared builder as one Source."""
-    import tensorflow as tf
-    import tensorflow_datasets as tfds
-
-    shape = builder.info.features["image"].shape
-    if None in shape and not image_size:
-        raise ValueError(
-            f"the images of {name} have the shape {shape}, not one size: set data.image_size."
-        )
-
-    def resized(example):
-        image = tf.cast(example["image"], tf.float32)
-        image = tf.image.resize(image, (image_size, image_size), antialias=True)
-        return {
-            "image": tf.cast(tf.clip_by_value(tf.round(image), 0, 255), tf.uint8),
-            "label": example["label"],
-        }
-
-    splits = [split for split in ("train", "validation", "test") if split in builder.info.splits]
-    if not splits:
-        raise ValueError(f"{name} has the splits {list(builder.info.splits)}, none of them train.")
-    query_split = "test" if "test" in splits else "validation"
-    image, label, is_query = [], [], []
-    for split in splits:
-        dataset = builder.as_dataset(split=split, shuffle_files=False)
-        dataset = dataset.map(lambda example: {k: example[k] for k in ("image", "label")})
-        if image_size:
-            dataset = dataset.map(resized, num_parallel_calls=tf.data.AUTOTUNE)
-        # One batch of everything: a single copy instead of one small array a row.
-        rows = builder.info.splits[split].num_examples
-        columns = next(iter(tfds.as_numpy(dataset.batch(rows))))
-        image.append(columns["image"])
-        label.append(columns["label"])
-        is_query.append(np.full(rows, split == query_split))
-    names = builder.info.features["label"].names
-    return Source(
-        name=name,
-        image_NxHxWxC=np.concatenate(image),
-        label_NxC=multi_hot(np.concatenate(label), len(names)),
-        label_names=tuple(names),
-        is_official_query_N=np.concatenate(is_query),
-    )
-
-
-def load(name: str, *, data_dir: str = "", image_size: int = 0) -> Source:
+def load(
+    name: str,
+    *,
+    data_dir: str = "",
+    labels_path: str = "",
+    image_size: int = 0,
+    fit: str = "squash",
+    concepts: int = 0,
+    separator: str = "|",
+    path_prefix: str = "",
+    skip: str = "",
+) -> Source:
     """Return the named source.
 
     Args:
-      name: `digits`, or any TensorFlow Datasets image-classification set.
-      data_dir: see `tfds_classification`.
-      image_size: side to which a TFDS set is resized; 0 keeps its size.
+      name: `digits`; `mirflickr` or `nuswide` in their native layouts; `lists`, `folder` or `csv`
+        of any images; `npz`, `cifar-python`, `cifar-bin` or `idx`; else the name of a TensorFlow
+        Datasets set of image classification.
+      data_dir: folder of the files, the file itself for `npz`; see each source.
+      labels_path: folder of `lists`, file of `csv`.
+      image_size: side that images are brought to, pixels; 0 keeps that of arrays and TFDS sets.
+      fit: how files become square, see `files.file_source`.
+      concepts: which labels of `mirflickr` (0: its 24) or `nuswide` (0: its 21).
+      separator: between labels in `csv`.
+      path_prefix: what `lists` and `csv` remove from the front of paths.
+      skip: which bad files are left out, see `files.file_source`.
 
     Returns:
       Source.
 
     Raises:
-      ValueError: see `tfds_classification`.
+      ValueError: for a data_dir that is empty or does not exist, an image_size that arrays do not
+        have, and what each source refuses.
     """
-    if name == "digits":
-        return digits()
-    return tfds_classification(name, data_dir, image_size)
+    photos = {"image_size": image_size, "fit": fit, "skip": skip}
+    paths = {"labels_path": labels_path, "path_prefix": path_prefix}
+    files = {
+        "mirflickr": lambda: mirflickr(data_dir, concepts=concepts or 24, **photos),
+        "nuswide": lambda: nuswide(data_dir, concepts=concepts or 21, **photos),
+        "lists": lambda: lists(data_dir, **paths, **photos),
+        "folder": lambda: folder(data_dir, **photos),
+        "csv": lambda: table(data_dir, separator=separator, **paths, **photos),
+    }
+    arrays = {
+        "npz": lambda: npz(data_dir),
+        "cifar-python": lambda: cifar_python(data_dir),
+        "cifar-bin": lambda: cifar_bin(data_dir),
+        "idx": lambda: idx(data_dir),
+    }
+    if name not in {"digits", *files, *arrays}:
+        own_names = ("digits", *files, *arrays)
+        return tfds_classification(name, data_dir, image_size, own_names=own_names)
+    if name != "digits" and not (data_dir and epath.Path(data_dir).expanduser().exists()):
+        raise ValueError(
+            f"data.data_dir is {data_dir!r}, which does not exist: set it to where the files of "
+            f"{name} are."
+        )
+    if name in files:
+        return files[name]()
+    source = digits() if name == "digits" else arrays[name]()
+    if image_size and source.images.shape[:2] != (image_size, image_size):
+        height, width, _ = source.images.shape
+        raise ValueError(
+            f"data.image_size is {image_size}, but the images of {name} are arrays of "
+            f"{height}×{width} pixels: leave it 0, or resize them before."
+        )
+    return source

@@ -17,9 +17,9 @@ import numpy as np
 
 from dsh_jax import parallel
 from dsh_jax.codes import check_codes
+from dsh_jax.progress import log_progress
 from dsh_jax.retrieval import all_codes, bit_planes, scatter
 from dsh_jax.retrieval.blocks import database_blocks, label_words, padded, words
-from dsh_jax.retrieval.progress import log_progress
 
 METHODS = {"bit_planes": bit_planes, "scatter": scatter}
 QUERY_BLOCK = 4096

@@ -25,8 +25,8 @@ import numpy as np
 from jax import lax
 
 from dsh_jax.codes import check_codes, unpack_bits
+from dsh_jax.progress import log_progress
 from dsh_jax.retrieval.blocks import block_rows, label_words, padded
-from dsh_jax.retrieval.progress import log_progress
 
 DATABASE_BLOCK = 65_536
 

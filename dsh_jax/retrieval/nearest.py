@@ -11,9 +11,9 @@ import numpy as np
 
 from dsh_jax import parallel
 from dsh_jax.codes import check_codes
+from dsh_jax.progress import log_progress
 from dsh_jax.retrieval import direct_search, group_search
 from dsh_jax.retrieval.blocks import words
-from dsh_jax.retrieval.progress import log_progress
 
 METHODS = {"direct": direct_search, "groups": group_search}
 SHARD = group_search.MOST_ITEMS  # items to a device at a time
