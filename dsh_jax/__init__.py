@@ -2,10 +2,14 @@
 
 A map, in the order in which data flows; import what you need, nothing happens at import:
 
-    data.sources    images with labels: digits, any TFDS image-classification set
-    data.splits     which rows are labelled, unlabelled, validation, query, database
+    data.sources    images with labels by name: our data sets, people's own, TFDS
+    data.source     their one form; data.images: arrays, or files decoded as they are read
+    data.cache      photographs decoded once and kept
+    data.protocols  which rows are labelled, unlabelled, validation, query, database
+    data.splits     a choice of rows: checked, hashed, saved
+    data.summary    what a split holds, in numbers
     data.pipeline   tf.data batches: stateless for training, padded and masked for evaluation
-    augment         preparation and augmentation on the device
+    augment         preparation and augmentation on the device; warp, colours, strong
     convolution     convolution and pooling; fast forms for the CPU
     models          encoder, decoder, bcoding head, classifier
     losses          every term of the objective
@@ -30,6 +34,8 @@ A map, in the order in which data flows; import what you need, nothing happens a
     code_set        their checks
     evaluate        codes to numbers, a run to its results
     gallery         neighbours and reconstructions of a run
+    contact_sheet   many images on one
     report          the HTML page
     plots           line plots
+    progress        how much of long work is done
 """

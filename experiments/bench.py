@@ -12,6 +12,10 @@ PyTorch lives in a virtual environment of its own: it is a peer, not a dependenc
     python -m experiments.bench retrieval --json=retrieval.json
 
 prints the time of evaluation and search, and how many times as long their peers take, on one core.
+
+    python -m experiments.bench data --config=configs/mirflickr.py --config.data.data_dir=…
+
+prints the images/s of decoding beside bare tf.data, and of the input beside a training step.
 """
 
 import functools
@@ -29,6 +33,8 @@ from etils import epath
 from ml_collections import config_flags
 
 from experiments import console  # first: it quiets TensorFlow before its import
+
+from experiments import bench_data  # isort: skip
 
 import jax  # isort: skip
 import jax.numpy as jnp  # isort: skip
@@ -199,13 +205,17 @@ def bench_retrieval() -> int:
 
 
 def main(argv):
-    if len(argv) != 2 or argv[1] not in ("train", "torch", "retrieval"):
-        raise app.UsageError("say what to measure: `train`, `torch` or `retrieval`.")
+    if len(argv) != 2 or argv[1] not in ("train", "torch", "retrieval", "data"):
+        raise app.UsageError("say what to measure: `train`, `torch`, `retrieval` or `data`.")
     console.quiet()
     with console.clear_errors():
         if argv[1] == "retrieval":
             return bench_retrieval()
-        print(json.dumps(bench_train(_CONFIG.value) if argv[1] == "train" else bench_torch()))
+        if argv[1] == "data":
+            numbers = bench_data.bench(_CONFIG.value, rounds=_ROUNDS.value, steps=_STEPS.value)
+        else:
+            numbers = bench_train(_CONFIG.value) if argv[1] == "train" else bench_torch()
+        print(json.dumps(numbers, ensure_ascii=False))
 
 
 if __name__ == "__main__":

@@ -275,6 +275,28 @@ def test_multilabel_objective_is_equation_5():
         assert terms["classification"] == pytest.approx(float(wanted.mean()))
 
 
+def test_multilabel_cross_entropy_by_hand():
+    score = jnp.array([[0.0, 2.0, -3.0], [100.0, -100.0, 0.0]])
+    label = jnp.array([[1, 0, 1], [1, 1, 0]])
+    by_hand = [
+        np.log(2) + np.log1p(np.exp(2.0)) + np.log1p(np.exp(3.0)),
+        0 + 100 + np.log(2),
+    ]
+    np.testing.assert_allclose(losses.multilabel_cross_entropy(score, label), by_hand, rtol=1e-6)
+    slope = jax.grad(lambda s: losses.multilabel_cross_entropy(s, label).sum())(score)
+    np.testing.assert_allclose(slope, jax.nn.sigmoid(score) - label, rtol=1e-6)
+
+
+def test_multilabel_cross_entropy_takes_the_place_of_equation_5():
+    score, bcoding, label, is_labelled = batch_of(2)
+    terms = losses.dsh_objective(
+        score, bcoding, label, is_labelled, multilabel=True, multilabel_loss="bce"
+    )[1]
+    chosen = np.flatnonzero(is_labelled)
+    wanted = losses.multilabel_cross_entropy(score[chosen], label[chosen])
+    assert terms["classification"] == pytest.approx(float(wanted.mean()))
+
+
 @functools.partial(jax.jit, static_argnames=("multilabel", "reduction"))
 def value_and_grads(*arrays, **options):
     """The objective with its terms, and its gradients by score and activations."""

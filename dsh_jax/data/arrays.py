@@ -59,7 +59,7 @@ def npz(path: epath.PathLike) -> Source:
     names = tuple(map(str, held["label_names"])) if "label_names" in held else ()
     label_NxC = _npz_labels(path, label, len(names))
     split = held.get("split", np.zeros(len(image), "<U1")).astype(str)
-    unknown = sorted(set(split.flat) - {*PARTS, ""})
+    unknown = sorted(set(split.ravel().tolist()) - {*PARTS, ""})
     if unknown:
         raise ValueError(f"{path}: `split` holds {unknown}; wanted are {PARTS}, or empty.")
     return Source(
