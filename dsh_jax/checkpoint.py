@@ -1,16 +1,43 @@
-"""The only file that knows Orbax: the latest two states and the best one are kept."""
+"""The only file that knows Orbax: the latest two states and the best one are kept.
+
+Each state is saved with its digest. One that cannot be read, or whose bits have changed, is put
+aside into `workdir/damaged`, with a warning, and the next one serves.
+"""
 
 from __future__ import annotations
 
-from typing import Any
+import contextlib
+import hashlib
+import json
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import Any, NamedTuple
 
 import jax
 import numpy as np
 import orbax.checkpoint as ocp
+from absl import logging
 from etils import epath
 from orbax.checkpoint.checkpoint_managers import preservation_policy as preservation
 
 METRIC = "validation_map"
+
+
+class Saved(NamedTuple):
+    """What a checkpoint holds.
+
+    Attributes:
+      step: training steps done.
+      state: a tree of numpy arrays.
+      extra: what else was saved, as JSON has it.
+    """
+
+    step: int
+    state: Any
+    extra: Mapping[str, Any]
+
+
+class DamagedError(Exception):
+    """A checkpoint cannot be read, or holds other bits than were saved."""
 
 
 class Checkpoints:
@@ -23,6 +50,10 @@ class Checkpoints:
     def __init__(self, workdir: epath.PathLike):
         # Orbax needs an absolute path, and says so only from its asynchronous save.
         self._directory = epath.Path(workdir).expanduser().resolve() / "checkpoints"
+        for path in self._directory.glob("*") if self._directory.exists() else ():
+            # Orbax reads these of every checkpoint at once, and fails where one is damaged.
+            if path.name.isdigit() and not (_is_json(path / "metrics" / "metrics")):
+                self._put_aside(path, "its metrics cannot be read")
 
         def metric(metrics: dict[str, float]) -> float:
             return metrics[METRIC]
@@ -40,18 +71,33 @@ class Checkpoints:
             ),
         )
 
-    def save(self, step: int, state: Any, *, validation_map: float) -> None:
+    def save(
+        self,
+        step: int,
+        state: Any,
+        *,
+        validation_map: float,
+        extra: Mapping[str, Any] | None = None,
+    ) -> None:
         """Save a state in the background.
 
         Args:
           step: training steps done.
           state: a tree of arrays.
           validation_map: by which the best is chosen.
+          extra: what else to save, as JSON has it.
+
+        Raises:
+          OSError: where this state or the one before cannot be written.
         """
         host = jax.device_get(state)
-        self._manager.save(
-            step, args=ocp.args.StandardSave(host), metrics={METRIC: float(validation_map)}
-        )
+        with self._clear_errors():
+            self._manager.save(
+                step,
+                args=ocp.args.StandardSave(host),
+                metrics={METRIC: float(validation_map)},
+                custom_metadata={"digest": digest(host), "extra": dict(extra or {})},
+            )
 
     def latest_step(self) -> int | None:
         """Return the newest saved step, or None."""
@@ -73,19 +119,120 @@ class Checkpoints:
 
         Raises:
           ValueError: where the saved arrays have other names or shapes than `like`.
+          DamagedError: where they cannot be read or are not those that were saved.
         """
+        return self._read(step, like).state
+
+    def restore_latest(self, like: Callable[[int], Any]) -> Saved | None:
+        """Return the newest state that is whole; damaged ones are put aside.
+
+        Args:
+          like: of a step, see `restore`.
+
+        Returns:
+          Saved, or None where there is none.
+
+        Raises:
+          ValueError: where the saved arrays have other names or shapes.
+        """
+        return self._first(sorted(self._manager.all_steps(), reverse=True), like)
+
+    def restore_best(self, like: Callable[[int], Any]) -> Saved | None:
+        """Return the state with the highest validation mAP that is whole, see `restore_latest`."""
+        steps = sorted(self._manager.all_steps(), reverse=True)
+        return self._first(sorted(steps, key=self._validation_map, reverse=True), like)
+
+    def _validation_map(self, step: int) -> float:
+        return self._manager.metrics(step)[METRIC]
+
+    def _first(self, steps: Iterable[int], like: Callable[[int], Any]) -> Saved | None:
+        """Return the first of the steps that is whole."""
+        for step in steps:
+            try:
+                return self._read(step, like(step))
+            except DamagedError as error:
+                self._put_aside(self._directory / str(step), str(error))
+                self._manager.reload()
+        return None
+
+    def _read(self, step: int, like: Any) -> Saved:
+        """Return the state saved at a step, its bits checked."""
         target = jax.tree.map(lambda leaf: np.zeros(leaf.shape, leaf.dtype), like)
-        saved = self._manager.item_metadata(step)
+        try:
+            saved = self._manager.item_metadata(step)
+            custom = self._manager.metadata(step).custom_metadata
+            if saved is None or "digest" not in custom:
+                raise DamagedError("it lacks its description")
+        except DamagedError:
+            raise
+        except Exception as error:  # a damaged file may raise anything
+            raise DamagedError(f"its description cannot be read: {error}") from error
         _compare(saved, target, f"{self._directory}/{step}")
-        return self._manager.restore(step, args=ocp.args.StandardRestore(target))
+        try:
+            state = self._manager.restore(step, args=ocp.args.StandardRestore(target))
+        except Exception as error:  # a damaged file may raise anything
+            raise DamagedError(f"its arrays cannot be read: {error}") from error
+        if digest(state) != custom["digest"]:
+            raise DamagedError("its arrays are not those that were saved")
+        return Saved(step, state, custom["extra"])
+
+    def _put_aside(self, path: epath.Path, reason: str) -> None:
+        """Move a damaged checkpoint out of the way, so that its step can be saved again."""
+        folder = self._directory.parent / "damaged"
+        folder.mkdir(exist_ok=True)
+        number = sum(1 for _ in folder.iterdir())
+        there = folder / f"{path.name}-{number}"
+        path.rename(there)
+        text = " ".join(reason.split())[:300]
+        logging.warning("the checkpoint %s is damaged (%s): moved to %s", path, text, there)
 
     def wait(self) -> None:
         """Return when every save is on disk."""
-        self._manager.wait_until_finished()
+        with self._clear_errors():
+            self._manager.wait_until_finished()
 
     def close(self) -> None:
         """Finish the saves and let go of the folder."""
-        self._manager.close()
+        with self._clear_errors():
+            self._manager.close()
+
+    @contextlib.contextmanager
+    def _clear_errors(self) -> Iterator[None]:
+        """Say which folder cannot be written, whatever Orbax raises from its threads."""
+        try:
+            yield
+        except Exception as error:
+            text = " ".join(str(error).split())[:300]
+            raise OSError(
+                f"{self._directory} cannot be written ({text}). Free space or mend the disk, then "
+                "repeat the command: it goes on from the last checkpoint that is whole."
+            ) from error
+
+
+def digest(tree: Any) -> str:
+    """Return the SHA-256 of every array of a tree, with its name, type and shape.
+
+    Args:
+      tree: of arrays.
+
+    Returns:
+      64 hex digits.
+    """
+    total = hashlib.sha256()
+    for path, leaf in jax.tree_util.tree_leaves_with_path(tree):
+        array = np.asarray(leaf)
+        total.update(f"{jax.tree_util.keystr(path)} {array.dtype} {array.shape}".encode())
+        total.update(np.ascontiguousarray(array).tobytes())
+    return total.hexdigest()
+
+
+def _is_json(path: epath.Path) -> bool:
+    """Return whether a file holds JSON."""
+    try:
+        json.loads(path.read_text())
+    except (OSError, ValueError):
+        return False
+    return True
 
 
 def _shapes(tree: Any) -> dict[str, tuple[int, ...]]:

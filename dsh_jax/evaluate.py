@@ -213,10 +213,10 @@ def evaluate_run(config: ConfigDict, described: build.Run, workdir: epath.PathLi
         raise ValueError(f"{folder} holds no split.npz: train there first.")
     check_split(split, folder)
     with contextlib.closing(Checkpoints(folder)) as checkpoints:
-        step = checkpoints.best_step()
-        if step is None:
-            raise ValueError(f"{folder} holds no checkpoint: train there first.")
-        state = checkpoints.restore(step, described.state_shapes(step))
+        saved = checkpoints.restore_best(described.state_shapes)
+    if saved is None:
+        raise ValueError(f"{folder} holds no checkpoint: train there first.")
+    step, state = saved.step, saved.state
     variables = state.evaluation_variables()
     rows = {"query": split.query, **split.databases()}
     # The databases share rows: each image goes through the network once.

@@ -7,9 +7,12 @@ import threading
 
 from absl import logging
 
+REQUEUE = 85  # exit code of a run that was asked to stop and can go on
+SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2)
+
 
 class Interruption:
-    """Turns the first SIGINT or SIGTERM into a flag, so that a run can save before it stops.
+    """Turns the first SIGINT, SIGTERM, SIGUSR1 or SIGUSR2 into a flag.
 
     Attributes:
       asked: whether a signal has come.
@@ -19,7 +22,7 @@ class Interruption:
         self.asked = False
         self._before = {}
         if threading.current_thread() is threading.main_thread():
-            for number in (signal.SIGINT, signal.SIGTERM):
+            for number in SIGNALS:
                 self._before[number] = signal.signal(number, self._ask)
 
     def _ask(self, number, frame):

@@ -25,6 +25,7 @@ from dsh_jax.plots import (
     draw_lines,
     style,
 )
+from dsh_jax.run import write_whole
 
 METRIC_TITLES = {
     "map": "mAP (tie-aware, whole ranking)",
@@ -299,6 +300,4 @@ def write_report(
     page = PAGE.format(title=html.escape(title), css=CSS, body="\n".join(body))
     path = epath.Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = path.parent / f".{path.name}.unfinished"
-    unfinished.write_text(page, encoding="utf-8")
-    unfinished.replace(path)
+    write_whole(path, page)

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
+import fcntl
 import importlib.metadata
 import json
+import os
 import platform
 import subprocess
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import jax
@@ -15,6 +18,7 @@ from clu import metric_writers
 from etils import epath
 from ml_collections import ConfigDict
 
+LOCK = ".lock"
 PACKAGES = (
     *("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy", "tensorflow-datasets"),
     "ml_collections",
@@ -61,15 +65,66 @@ def open_run(config: ConfigDict, workdir: epath.PathLike) -> epath.Path:
     path = folder / "config.json"
     if path.exists():
         check_config(json.loads(path.read_text()), config.to_dict(), folder)
-    elif any(folder.iterdir()):
-        raise ValueError(
-            f"{folder} holds files but no config.json, so it is no run of ours: choose another "
-            "workdir."
-        )
-    (folder / "environment.json").write_text(json.dumps(environment(), indent=2) + "\n")
+    else:
+        # A start that was stopped here may have left these behind.
+        others = [p.name for p in folder.iterdir() if p.name not in (LOCK, "environment.json")]
+        if any(not name.endswith(".unfinished") for name in others):
+            raise ValueError(
+                f"{folder} holds files but no config.json, so it is no run of ours: choose another "
+                "workdir."
+            )
+    write_whole(folder / "environment.json", json.dumps(environment(), indent=2) + "\n")
     # Last: a folder with a config.json is a run that can be resumed.
-    path.write_text(json.dumps(config.to_dict(), indent=2) + "\n")
+    write_whole(path, json.dumps(config.to_dict(), indent=2) + "\n")
     return folder
+
+
+def write_whole(path: epath.Path, text: str) -> None:
+    """Write a text file so that it is there in whole or not at all, whenever the machine stops.
+
+    Args:
+      path: of the file.
+      text: its content.
+    """
+    unfinished = path.parent / f".{path.name}.unfinished"
+    unfinished.write_text(text, encoding="utf-8")
+    unfinished.replace(path)
+
+
+@contextlib.contextmanager
+def locked(workdir: epath.PathLike) -> Iterator[None]:
+    """Hold a run's folder, which is made where it is not there, for this process alone.
+
+    The lock is the system's: it goes when the process goes, however that ends.
+
+    Args:
+      workdir: the run's folder.
+
+    Raises:
+      ValueError: where another process holds it, or the folder cannot be written.
+    """
+    folder = epath.Path(workdir).expanduser().resolve()
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        file = open(folder / LOCK, "a+")  # noqa: SIM115 (held until the end)
+    except OSError as error:
+        raise ValueError(
+            f"the workdir {folder} cannot be written ({error.strerror}): choose another, or mend "
+            "its rights."
+        ) from error
+    with file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            file.seek(0)
+            raise ValueError(
+                f"{folder} is in use by {file.read().strip() or 'another process'}: wait for it, "
+                "stop it, or choose another workdir."
+            ) from None
+        file.truncate(0)
+        file.write(f"process {os.getpid()} on {platform.node()}\n")
+        file.flush()
+        yield
 
 
 def check_config(saved: Mapping[str, Any], wanted: Mapping[str, Any], folder: epath.Path) -> None:
@@ -132,7 +187,7 @@ class JsonLines(metric_writers.MetricWriter):
     def __init__(self, path: epath.PathLike, keep: Callable[[dict[str, float]], bool]):
         self._path = epath.Path(path)
         kept = [record for record in read_metrics(self._path) if keep(record)]
-        self._path.write_text("".join(json.dumps(record) + "\n" for record in kept))
+        write_whole(self._path, "".join(json.dumps(record) + "\n" for record in kept))
 
     def write_scalars(self, step: int, scalars: Mapping[str, Any]) -> None:
         """Append one line."""

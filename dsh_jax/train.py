@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import collections
 import time
+from collections.abc import Mapping
 from typing import Any
 
 import jax
@@ -18,7 +19,7 @@ from dsh_jax.checkpoint import Checkpoints
 from dsh_jax.data import pipeline, splits
 from dsh_jax.encode import encode_rows
 from dsh_jax.interruption import Interruption
-from dsh_jax.run import check_finite, make_writer, open_run
+from dsh_jax.run import check_finite, locked, make_writer, open_run
 from dsh_jax.step import TrainState
 
 NOT_VALIDATED = -1.0  # the validation mAP of a checkpoint that no validation has seen
@@ -43,13 +44,20 @@ def train(
       True where training is complete, False where it was interrupted.
 
     Raises:
-      ValueError: for bad settings, each saying how to mend them.
+      ValueError: for bad settings, each saying how to mend them; where another process trains in
+        the folder.
       FloatingPointError: where a loss is not finite.
+      OSError: where the disk is full or gone.
     """
-    started = time.monotonic()
     run = described or build.build(config)
     run.state_shapes(0)  # a bad setting must stop here, before the folder holds this config
-    folder = open_run(config, workdir)
+    with locked(workdir):
+        return _train(config, run, open_run(config, workdir), stop_step)
+
+
+def _train(config: ConfigDict, run: build.Run, folder: epath.Path, stop_step: int | None) -> bool:
+    """Train in a folder that is this process's own."""
+    started = time.monotonic()
     if (folder / "split.npz").exists():
         evaluate.check_split(run.split, folder)
     splits.save(run.split, folder / "split.npz")
@@ -58,9 +66,9 @@ def train(
     logging.info("\n%s", parameter_overview.get_parameter_overview(state.params))
 
     checkpoints = Checkpoints(folder)
-    done = checkpoints.latest_step() or 0
-    if done:
-        state = checkpoints.restore(done, run.state_shapes(done))
+    done, window = 0, {}
+    if saved := checkpoints.restore_latest(run.state_shapes):
+        done, state, window = saved.step, saved.state, saved.extra["window"]
         logging.info("resuming %s after step %d", folder, done)
     # What the resumed steps will write again, and an evaluation of older weights, goes.
     writer = make_writer(folder, lambda record: record["step"] <= done and "eval/map" not in record)
@@ -75,7 +83,8 @@ def train(
             # As the step returns it: it would compile again for its own results.
             state = parallel.replicate(state)
             loop = _Loop(config, run, stage, checkpoints, writer, validator, interruption)
-            state, done = loop(state, stop_step=stop_step)
+            state, done = loop(state, window, stop_step=stop_step)
+            window = {}
             # A stage may be complete where the run is not.
             stopped = done == stop_step or interruption.asked
             if done < stage.stop or (stopped and stage is not run.stages[-1]):
@@ -157,10 +166,17 @@ class _Loop:
         self._validator = validator
         self._interruption = interruption
         self._window: collections.defaultdict[str, list[float]] = collections.defaultdict(list)
+        self._steps_read = 0  # by this process, since the last record
 
-    def __call__(self, state: TrainState, *, stop_step: int | None) -> tuple[TrainState, int]:
-        """Return the state after the stage, or where it was stopped, and the steps done."""
+    def __call__(
+        self, state: TrainState, window: Mapping[str, list[float]], *, stop_step: int | None
+    ) -> tuple[TrainState, int]:
+        """Return the state after the stage, or where it was stopped, and the steps done.
+
+        `window` holds the metrics of steps before a resumed one that no record has yet.
+        """
         stage, first = self._stage, int(state.step)
+        self._window.update({name: list(values) for name, values in window.items()})
         training = self._config.training
         batches = parallel.prefetch(
             pipeline.train_batches(
@@ -193,17 +209,18 @@ class _Loop:
                 unread = [(step, metrics)]
                 progress(step)
                 stopping = step in (stage.stop, stop_step) or self._interruption.asked
-                is_log = step % training.log_every_steps == 0 or stopping
-                is_save = step % validate_every == 0 or stopping
-                if is_log or is_save:
+                # What is recorded and validated does not depend on where the run is stopped.
+                is_log = step % training.log_every_steps == 0 or step == stage.stop
+                is_validation = step % validate_every == 0 or step == stage.stop
+                if is_log or is_validation or stopping:
                     self._read(unread)
                     unread = []
                 if is_log:
                     self._log(step, time.monotonic() - window_start)
                     window_start = time.monotonic()
-                if is_save:
+                if is_validation or stopping:
                     started = time.monotonic()
-                    self._save(step, state)
+                    self._save(step, state, validate=is_validation)
                     window_start += time.monotonic() - started  # not the steps' time
                 if stopping:
                     break
@@ -214,14 +231,16 @@ class _Loop:
     def _read(self, unread: list[tuple[int, Any]]) -> None:
         """Fetch metrics from the devices; raise where one is not finite."""
         for step, metrics in unread:
+            self._steps_read += 1
             for name, value in check_finite(step, jax.device_get(metrics)).items():
                 self._window[name].append(value)
 
     def _log(self, step: int, seconds: float) -> None:
         """Write the means since the last time."""
         means = {name: float(np.mean(values)) for name, values in self._window.items()}
-        rate = len(self._window["loss"]) * self._config.training.batch_size / seconds
+        rate = self._steps_read * self._config.training.batch_size / seconds
         self._window.clear()
+        self._steps_read = 0
         self._writer.write_scalars(
             step,
             {
@@ -234,12 +253,19 @@ class _Loop:
             "%s %d/%d  %s  %.0f images/s", self._stage.name, step, self._stage.stop, terms, rate
         )
 
-    def _save(self, step: int, state: TrainState) -> None:
-        """Validate and save."""
-        valid = {} if self._stage.name == "autoencoder" else self._validator(state)
+    def _save(self, step: int, state: TrainState, *, validate: bool) -> None:
+        """Save, and validate before where it is due."""
+        valid = {}
+        if validate and self._stage.name != "autoencoder":
+            valid = self._validator(state)
         if valid:
             self._writer.write_scalars(step, {f"valid/{name}": v for name, v in valid.items()})
             logging.info(
                 "step %d  validation mAP %.4f  accuracy %.4f", step, valid["map"], valid["accuracy"]
             )
-        self._checkpoints.save(step, state, validation_map=valid.get("map", NOT_VALIDATED))
+        self._checkpoints.save(
+            step,
+            state,
+            validation_map=valid.get("map", NOT_VALIDATED),
+            extra={"window": dict(self._window)},
+        )

@@ -52,14 +52,14 @@ def run(main: Callable[[Sequence[str]], int | None]) -> None:
 
 @contextlib.contextmanager
 def clear_errors() -> Iterator[None]:
-    """End the program with a one-line message where settings or data are wrong.
+    """End the program with a one-line message where settings, data or the disk are wrong.
 
     Every ValueError of the library says what was found, what is wanted and how to mend it; a
     traceback would bury that. `--v=1` shows it all the same.
     """
     try:
         yield
-    except (ValueError, FloatingPointError) as error:
+    except (ValueError, FloatingPointError, OSError) as error:
         if logging.get_verbosity() > 0:
             raise
         sys.exit(f"error: {error}")

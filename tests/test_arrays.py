@@ -1,234 +1,339 @@
-"""Arrays of images in the files in which people have them."""
+"""Arrays in .npz files, CIFAR-10's folders and IDX files: read, and refused where damaged."""
 
 import gzip
+import io
 import os
 import pickle
 
 import numpy as np
 import pytest
 
-from dsh_jax.data.arrays import cifar_bin, cifar_python, idx, npz
+from dsh_jax.data.arrays import cifar_bin, cifar_python, idx, npz, read_pickle
 
 RNG = np.random.default_rng(0)
-IMAGE = RNG.integers(0, 256, (4, 5, 6, 3), np.uint8)
+
+# .npz.
 
 
 def save(folder, **arrays):
-    np.savez(folder / "x.npz", **arrays)
-    return folder / "x.npz"
+    made = {"images": RNG.integers(0, 256, (3, 4, 5), np.uint8), "labels": np.array([2, 0, 2])}
+    made |= arrays
+    path = folder / "set.npz"
+    np.savez(path, **{name: array for name, array in made.items() if array is not None})
+    return path, made
 
 
-# npz.
-
-
-def test_npz_with_class_numbers(tmp_path):
-    source = npz(save(tmp_path, images=IMAGE[..., 0], labels=np.array([2, 0, 1, 2])))
-    assert source.images.shape == (5, 6, 1)
-    np.testing.assert_array_equal(source.images.take(np.arange(4))[..., 0], IMAGE[..., 0])
-    np.testing.assert_array_equal(source.label_NxC.argmax(1), [2, 0, 1, 2])
-    assert source.label_names == ("class 0", "class 1", "class 2")
-    assert (source.official, source.multilabel) == ({}, False)
-
-
-def test_npz_with_several_labels_names_and_a_split(tmp_path):
-    label = np.array([[1, 1], [0, 1], [0, 0], [1, 0]])
-    split = np.array(["train", "query", "", "database"])
-    path = save(tmp_path, images=IMAGE, labels=label, label_names=np.array(["x", "y"]), split=split)
+def test_an_npz_of_integer_labels(tmp_path):
+    path, made = save(tmp_path)
     source = npz(path)
+    np.testing.assert_array_equal(source.images.image_NxHxWxC[..., 0], made["images"])
+    np.testing.assert_array_equal(source.label_NxC, [[0, 0, 1], [1, 0, 0], [0, 0, 1]])
+    assert source.label_names == ("class 0", "class 1", "class 2")
+    assert not source.multilabel
+    assert source.official == {}
+
+
+@pytest.mark.parametrize("dtype", [bool, np.uint8, np.int64])
+def test_an_npz_of_multi_hot_labels_with_names_and_a_split(tmp_path, dtype):
+    label = np.array([[1, 1], [0, 1], [0, 0]], dtype)
+    names, split = np.array(["cat", "dog"]), np.array(["query", "", "train"])
+    image = np.zeros((3, 4, 4, 3), np.uint8)
+    path, _ = save(tmp_path, images=image, labels=label, label_names=names, split=split)
+    source = npz(path)
+    assert source.images.shape == (4, 4, 3)
+    assert source.label_NxC.dtype == np.uint8
     np.testing.assert_array_equal(source.label_NxC, label)
-    assert source.label_names == ("x", "y")
+    assert source.label_names == ("cat", "dog")
     assert source.multilabel
-    assert {part: np.flatnonzero(is_in).tolist() for part, is_in in source.official.items()} == {
-        "train": [0], "query": [1], "database": [3]
-    }  # fmt: skip
+    assert set(source.official) == {"train", "query"}
+    np.testing.assert_array_equal(source.official["query"], [True, False, False])
+    np.testing.assert_array_equal(source.official["train"], [False, False, True])
 
 
-NUMBERS = np.arange(4)
+def test_label_names_give_the_number_of_classes(tmp_path):
+    path, _ = save(tmp_path, label_names=np.array(list("abcde")))
+    assert npz(path).label_NxC.shape == (3, 5)
 
 
 @pytest.mark.parametrize(
     ("arrays", "message"),
     [
-        ({"images": IMAGE}, r"holds \['images'\]; wanted are `images` and `labels`"),
+        ({"labels": None}, r"set.npz holds \['images'\]; wanted are `images` and `labels`"),
+        ({"images": np.zeros((3, 4, 4))}, r"`images` are float64 of shape \(3, 4, 4\); wanted are"),
+        ({"images": np.zeros((3, 4), np.uint8)}, r"`images` are uint8 of shape \(3, 4\)"),
+        ({"images": np.zeros((3, 3, 4, 4), np.uint8)}, r"`images` are uint8 of shape \(3, 3, 4, 4"),
+        ({"labels": np.zeros(3)}, r"`labels` are float64 of shape \(3,\); wanted are integer"),
+        ({"labels": np.array([[0], [1], [0]])}, r"`labels` are int64 of shape \(3, 1\)"),
+        ({"labels": np.array([[0, 2]] * 3)}, r"`labels` are int64 of shape \(3, 2\); .* 0 and 1"),
+        ({"labels": np.zeros(0, int)}, r"`labels` are int64 of shape \(0,\)"),
+        ({"labels": np.array([0, -1, 1])}, r"row 1 has the label -1"),
+        ({"labels": np.array([0, 1])}, "npz: 3 images but 2 labels"),
+        ({"label_names": np.array(["a"])}, r"row 0 has the label 2; it must be in \[0, 1\)"),
         (
-            {"images": IMAGE / 255, "labels": NUMBERS},
-            r"`images` are float64 of shape \(4, 5, 6, 3\)",
+            {"labels": np.eye(3, dtype=int), "label_names": np.array(["a"])},
+            "labels have 3 columns, but there are 1 label names",
         ),
-        ({"images": IMAGE[..., :2], "labels": NUMBERS}, r"shape \(4, 5, 6, 2\); wanted are uint8"),
-        ({"images": IMAGE, "labels": NUMBERS / 2}, r"`labels` are float64 of shape \(4,\); wanted"),
-        ({"images": IMAGE, "labels": np.full((4, 2), 3)}, r"`labels` are int64 of shape \(4, 2\)"),
-        ({"images": IMAGE, "labels": NUMBERS[:3]}, r"npz: 4 images but 3 labels"),
-        ({"images": IMAGE, "labels": NUMBERS - 1}, r"row 0 has the label -1"),
-        (
-            {"images": IMAGE, "labels": NUMBERS, "split": np.array(["test"] * 4)},
-            r"`split` holds \['test'\]; wanted are",
-        ),
-        (
-            {"images": IMAGE, "labels": np.eye(4, 3, dtype=int), "label_names": np.array(["x"])},
-            r"labels have 3 columns, but there are 1 label names",
-        ),
-        ({"images": np.array([{}]), "labels": NUMBERS}, r"cannot be read as .npz file"),
+        ({"split": np.array(["train", "test", ""])}, r"`split` holds \['test'\]; wanted are"),
+        ({"split": np.array(["train"])}, "npz: 3 images but 1 train"),
+        ({"images": np.array([None] * 3)}, r"set.npz cannot be read as .npz file"),
     ],
 )
-def test_bad_npz_files_are_refused(tmp_path, arrays, message):
+def test_an_npz_that_is_wrong_is_refused(tmp_path, arrays, message):
+    path, _ = save(tmp_path, **arrays)
     with pytest.raises(ValueError, match=message):
-        npz(save(tmp_path, **arrays))
+        npz(path)
 
 
-def test_a_file_that_is_no_npz_is_refused(tmp_path):
-    (tmp_path / "x.npz").write_bytes(b"PK torn")
-    with pytest.raises(ValueError, match=r"x.npz cannot be read as .npz file"):
-        npz(tmp_path / "x.npz")
+def test_an_npz_that_is_damaged_missing_or_something_else_is_refused(tmp_path):
+    path, _ = save(tmp_path)
+    path.write_bytes(path.read_bytes()[:-40])
+    with pytest.raises(ValueError, match=r"set.npz cannot be read as .npz file"):
+        npz(path)
+    np.save(tmp_path / "other.npy", np.zeros(3))
+    for other in (tmp_path / "nowhere.npz", tmp_path, tmp_path / "other.npy"):
+        with pytest.raises(ValueError, match=r"cannot be read as .npz file .*: set data.data_dir"):
+            npz(other)
 
 
 # CIFAR-10.
 
-BATCHES = [*(f"data_batch_{n}" for n in range(1, 6)), "test_batch"]
-PLANES = RNG.integers(0, 256, (6, 2, 3072), np.uint8)
-LABELS = RNG.integers(0, 3, (6, 2))
+BATCHES = ("data_batch_1", "data_batch_2", "data_batch_3", "data_batch_4", "data_batch_5")
+CLASSES = [f"class{c}" for c in range(10)]
 
 
-def write_python(folder, protocol=2):
+def cifar_batches():
+    """Two images a batch, three in the last, which is the test batch."""
+    image = RNG.integers(0, 256, (13, 32, 32, 3), np.uint8)
+    label = RNG.integers(0, 10, 13)
+    return image, label, np.split(np.arange(13), [2, 4, 6, 8, 10])
+
+
+class Python2Pickler(pickle._Pickler):
+    """Writes as Python 2 does: text and bytes in one way, and numpy's flags as integers."""
+
+    def save(self, item, *args):
+        if isinstance(item, (bytes, str)):
+            item = item if isinstance(item, bytes) else item.encode()
+            self.write(pickle.BINSTRING + len(item).to_bytes(4, "little") + item)
+        else:
+            super().save(int(item) if isinstance(item, bool) else item, *args)
+
+
+def python_2_pickle(held):
+    file = io.BytesIO()
+    Python2Pickler(file, 2).dump(held)
+    return file.getvalue().replace(b"numpy._core", b"numpy.core")
+
+
+def write_python(folder, dump=python_2_pickle, text=str.encode):
+    image, label, rows = cifar_batches()
     folder.mkdir()
-    for i, name in enumerate(BATCHES):
-        batch = {b"data": PLANES[i], b"labels": LABELS[i].tolist()}
-        (folder / name).write_bytes(pickle.dumps(batch, protocol))
-    meta = {b"label_names": [b"cat", b"dog", b"owl"]}
-    (folder / "batches.meta").write_bytes(pickle.dumps(meta, protocol))
-    return folder
+    for name, own in zip((*BATCHES, "test_batch"), rows, strict=True):
+        data = np.ascontiguousarray(image[own].transpose(0, 3, 1, 2).reshape(-1, 3072))
+        held = {text("data"): data, text("labels"): label[own].tolist(), text("batch"): text("x")}
+        (folder / name).write_bytes(dump(held))
+    meta = {text("label_names"): [text(name) for name in CLASSES]}
+    (folder / "batches.meta").write_bytes(dump(meta))
+    return image, label
 
 
-def write_bin(folder):
+def write_binary(folder):
+    image, label, rows = cifar_batches()
     folder.mkdir()
-    for i, name in enumerate(BATCHES):
-        records = np.concatenate([LABELS[i][:, None].astype(np.uint8), PLANES[i]], axis=1)
-        (folder / f"{name}.bin").write_bytes(records.tobytes())
-    (folder / "batches.meta.txt").write_text("cat\ndog\nowl\n\n")
-    return folder
+    for name, own in zip((*BATCHES, "test_batch"), rows, strict=True):
+        data = image[own].transpose(0, 3, 1, 2).reshape(-1, 3072)
+        record = np.concatenate([label[own, None].astype(np.uint8), data], axis=1)
+        (folder / f"{name}.bin").write_bytes(record.tobytes())
+    (folder / "batches.meta.txt").write_text("\n".join(CLASSES) + "\n\n")
+    return image, label
 
 
-@pytest.mark.parametrize("inside", [True, False])
-@pytest.mark.parametrize(
-    ("read", "write", "name"),
-    [
-        (cifar_python, write_python, "cifar-10-batches-py"),
-        (cifar_bin, write_bin, "cifar-10-batches-bin"),
-    ],
-)
-def test_cifar_batches_become_rows_in_their_order(tmp_path, read, write, name, inside):
-    folder = write(tmp_path / name)
-    source = read(folder if inside else tmp_path)
-    assert source.images.shape == (32, 32, 3)
-    image = source.images.take(np.arange(12)).reshape(6, 2, 32, 32, 3)
-    # The first 1,024 bytes are the red plane, row by row.
-    np.testing.assert_array_equal(image[3, 1, 0, :, 0], PLANES[3, 1, :32])
-    np.testing.assert_array_equal(image[3, 1, 2, 5, 1], PLANES[3, 1, 1024 + 2 * 32 + 5])
-    np.testing.assert_array_equal(source.label_NxC.argmax(1), LABELS.ravel())
-    assert source.label_names == ("cat", "dog", "owl")
-    np.testing.assert_array_equal(np.flatnonzero(source.official["query"]), [10, 11])
-    np.testing.assert_array_equal(source.official["train"], ~source.official["query"])
-
-
-def test_a_batch_that_is_not_there_is_named(tmp_path):
-    (write_python(tmp_path / "cifar-10-batches-py") / "data_batch_3").unlink()
-    with pytest.raises(ValueError, match=r"lacks data_batch_3: set data.data_dir to cifar-10"):
-        cifar_python(tmp_path)
-
-
-def test_a_pickle_that_would_run_a_program_is_refused(tmp_path):
-    class Evil:
-        def __reduce__(self):
-            return os.mkdir, (str(tmp_path / "made"),)
-
-    folder = write_python(tmp_path / "cifar-10-batches-py")
-    (folder / "data_batch_1").write_bytes(pickle.dumps({b"data": Evil()}))
-    with pytest.raises(ValueError, match=r"data_batch_1 cannot be read \(it asks for posix.mkdir"):
-        cifar_python(tmp_path)
-    assert not (tmp_path / "made").exists()
+def check_cifar(source, image, label):
+    np.testing.assert_array_equal(source.images.image_NxHxWxC, image)
+    np.testing.assert_array_equal(source.label_NxC.argmax(1), label)
+    assert source.label_names == tuple(CLASSES)
+    np.testing.assert_array_equal(source.official["query"], np.arange(13) >= 10)
+    np.testing.assert_array_equal(source.official["train"], np.arange(13) < 10)
 
 
 @pytest.mark.parametrize(
-    ("name", "content", "message"),
+    ("dump", "text"),
     [
-        ("data_batch_2", b"", r"data_batch_2 cannot be read .*: unpack it afresh"),
-        (
-            "data_batch_2",
-            pickle.dumps({b"data": PLANES[0, :, :7], b"labels": [0, 1]}),
-            r"holds `data` uint8 \(2, 7\) and `labels` int64 \(2,\); wanted are uint8 \[N, 3072\]",
-        ),
-        (
-            "data_batch_2",
-            pickle.dumps({b"data": PLANES[0], b"labels": [0]}),
-            r"`labels` int64 \(1,\)",
-        ),
-        ("batches.meta", pickle.dumps({}), r"batches.meta has no list `label_names`"),
+        (python_2_pickle, str.encode),
+        (lambda held: pickle.dumps(held, 2), str.encode),
+        (lambda held: pickle.dumps(held, 4), str),
     ],
 )
-def test_bad_python_batches_are_refused(tmp_path, name, content, message):
-    (write_python(tmp_path / "cifar-10-batches-py") / name).write_bytes(content)
-    with pytest.raises(ValueError, match=message):
-        cifar_python(tmp_path)
+def test_cifar_of_the_python_version(tmp_path, dump, text):
+    image, label = write_python(tmp_path / "cifar-10-batches-py", dump, text)
+    check_cifar(cifar_python(tmp_path), image, label)
+    check_cifar(cifar_python(tmp_path / "cifar-10-batches-py"), image, label)
 
 
-def test_a_cut_binary_batch_is_refused(tmp_path):
-    folder = write_bin(tmp_path / "cifar-10-batches-bin")
-    (folder / "test_batch.bin").write_bytes(b"0" * 3072)
+def test_cifar_of_the_binary_version(tmp_path):
+    image, label = write_binary(tmp_path / "cifar-10-batches-bin")
+    check_cifar(cifar_bin(tmp_path), image, label)
+    check_cifar(cifar_bin(tmp_path / "cifar-10-batches-bin"), image, label)
+
+
+def test_missing_files_of_cifar_are_named(tmp_path):
+    write_python(tmp_path / "python")
+    (tmp_path / "python" / "data_batch_3").unlink()
+    (tmp_path / "python" / "batches.meta").unlink()
     with pytest.raises(
-        ValueError, match=r"test_batch.bin has 3,072 bytes; wanted is a multiple of 3,073"
+        ValueError, match=r"python lacks data_batch_3, batches.meta: set data.data_"
     ):
-        cifar_bin(tmp_path)
+        cifar_python(tmp_path / "python")
+    write_binary(tmp_path / "binary")
+    (tmp_path / "binary" / "test_batch.bin").unlink()
+    with pytest.raises(
+        ValueError, match=r"binary lacks test_batch.bin: set data.data_dir to cifar"
+    ):
+        cifar_bin(tmp_path / "binary")
+
+
+def test_a_binary_batch_that_is_cut_short_is_refused(tmp_path):
+    write_binary(tmp_path / "binary")
+    path = tmp_path / "binary" / "data_batch_2.bin"
+    path.write_bytes(path.read_bytes()[:-1])
+    with pytest.raises(ValueError, match=r"data_batch_2.bin has 6,145 bytes; .* multiple of 3,073"):
+        cifar_bin(tmp_path / "binary")
+
+
+@pytest.mark.parametrize(
+    ("held", "message"),
+    [
+        (
+            {"data": np.zeros((2, 3072), np.float32), "labels": [0, 1]},
+            r"`data` float32 \(2, 3072\)",
+        ),
+        ({"data": np.zeros((2, 3071), np.uint8), "labels": [0, 1]}, r"`data` uint8 \(2, 3071\)"),
+        ({"data": np.zeros((2, 3072), np.uint8), "labels": [0]}, r"`labels` int64 \(1,\); wanted"),
+        (
+            {"data": np.zeros((2, 3072), np.uint8)},
+            r"`labels` object \(\); wanted are uint8 \[N, 30",
+        ),
+        ([1, 2], "data_batch_4 cannot be read"),
+    ],
+)
+def test_a_pickled_batch_of_something_else_is_refused(tmp_path, held, message):
+    write_python(tmp_path / "python")
+    (tmp_path / "python" / "data_batch_4").write_bytes(pickle.dumps(held, 2))
+    with pytest.raises(ValueError, match=message):
+        cifar_python(tmp_path / "python")
+
+
+def test_a_pickle_without_label_names_is_refused(tmp_path):
+    write_python(tmp_path / "python")
+    (tmp_path / "python" / "batches.meta").write_bytes(pickle.dumps({"names": []}))
+    with pytest.raises(ValueError, match=r"batches.meta has no list `label_names`"):
+        cifar_python(tmp_path / "python")
+
+
+class Runs:
+    """What a hostile pickle holds: to load it is to run a program."""
+
+    def __init__(self, call, *args):
+        self.call, self.args = call, args
+
+    def __reduce__(self):
+        return self.call, self.args
+
+
+@pytest.mark.parametrize("protocol", [0, 2, 4])
+def test_a_pickle_that_would_run_a_program_is_refused(tmp_path, protocol):
+    path = tmp_path / "batch"
+    path.write_bytes(pickle.dumps({"data": Runs(os.mkdir, str(tmp_path / "made"))}, protocol))
+    with pytest.raises(ValueError, match=r"asks for (posix|nt).mkdir, which is no plain data"):
+        read_pickle(path)
+    assert not (tmp_path / "made").exists()
+    path.write_bytes(pickle.dumps({"data": Runs(eval, "1")}, protocol))
+    with pytest.raises(
+        ValueError, match=r"asks for (__builtin__|builtins).eval, which is no plain"
+    ):
+        read_pickle(path)
+
+
+def test_a_pickle_that_is_cut_short_is_refused(tmp_path):
+    path = tmp_path / "batch"
+    path.write_bytes(pickle.dumps({"data": np.zeros(9, np.uint8)})[:-20])
+    with pytest.raises(ValueError, match=r"batch cannot be read \(.*\): unpack it afresh"):
+        read_pickle(path)
 
 
 # IDX.
 
 
-def write_idx(folder, zipped=False):
-    parts = {"train": slice(0, 3), "t10k": slice(3, 4)}
-    for stem, part in parts.items():
-        image, label = IMAGE[part, ..., 0], NUMBERS[part].astype(np.uint8)
-        for kind, axes, array in (("images", 3, image), ("labels", 1, label)):
-            shape = np.array(array.shape, ">i4").tobytes()
-            data = bytes((0, 0, 8, axes)) + shape + array.tobytes()
-            name = f"{stem}-{kind}-idx{axes}-ubyte"
-            (folder / (name + ".gz" * zipped)).write_bytes(gzip.compress(data) if zipped else data)
-    return folder
+def write_idx(folder, ending=""):
+    made = {}
+    for stem, rows in (("train", 4), ("t10k", 2)):
+        image = RNG.integers(0, 256, (rows, 3, 5), np.uint8)
+        label = np.arange(rows, dtype=np.uint8)
+        for name, array in (("images-idx3", image), ("labels-idx1", label)):
+            head = bytes((0, 0, 8, array.ndim)) + np.array(array.shape, ">i4").tobytes()
+            data = head + array.tobytes()
+            path = folder / f"{stem}-{name}-ubyte{ending}"
+            path.write_bytes(gzip.compress(data) if ending else data)
+        made[stem] = image, label
+    return made
 
 
-@pytest.mark.parametrize("zipped", [False, True])
-def test_idx_files_train_before_query(tmp_path, zipped):
-    source = idx(write_idx(tmp_path, zipped))
-    np.testing.assert_array_equal(source.images.take(np.arange(4)), IMAGE[..., :1])
-    np.testing.assert_array_equal(source.label_NxC.argmax(1), NUMBERS)
-    np.testing.assert_array_equal(source.official["query"], [False, False, False, True])
-    assert source.label_names == ("0", "1", "2", "3")
+@pytest.mark.parametrize("ending", ["", ".gz"])
+def test_idx_files(tmp_path, ending):
+    made = write_idx(tmp_path, ending)
+    source = idx(tmp_path)
+    image = np.concatenate([made["train"][0], made["t10k"][0]])
+    np.testing.assert_array_equal(source.images.image_NxHxWxC, image[..., None])
+    np.testing.assert_array_equal(source.label_NxC.argmax(1), [0, 1, 2, 3, 0, 1])
+    assert source.label_names == tuple("0123")
+    np.testing.assert_array_equal(source.official["query"], [False] * 4 + [True] * 2)
+    np.testing.assert_array_equal(source.official["train"], [True] * 4 + [False] * 2)
+
+
+def test_idx_files_with_a_dot_in_their_names(tmp_path):
+    write_idx(tmp_path)
+    for path in list(tmp_path.iterdir()):
+        path.rename(tmp_path / path.name.replace("-idx", ".idx"))
+    assert len(idx(tmp_path)) == 6
 
 
 @pytest.mark.parametrize(
-    ("change", "message"),
+    ("file", "data", "message"),
     [
-        (lambda data: data[:-1], r"train-images-idx3-ubyte begins with .* wanted is 00 00 08 03"),
-        (lambda data: b"\0\0\x0d" + data[3:], r"begins with 00 00 0d 03"),
-        (lambda data: b"", r"begins with  and has 0 bytes"),
+        ("t10k-labels-idx1-ubyte", None, r"lacks t10k-labels-idx1-ubyte\[.gz\]: set data.data_dir"),
+        (
+            "t10k-labels-idx1-ubyte",
+            b"\0\0\x08\1\0\0\0\2\0",
+            r"begins with 00 00 08 01 and has 9 bytes; wanted is 00 00 08 01 and then 1 lengths",
+        ),
+        ("t10k-labels-idx1-ubyte", b"\0\0\x0d\1\0\0\0\0", "begins with 00 00 0d 01 and has 8"),
+        ("train-images-idx3-ubyte", b"\0\0\x08\3\0", "begins with 00 00 08 03 and has 5 bytes"),
+        ("train-images-idx3-ubyte", b"", "begins with  and has 0 bytes"),
+        (
+            "t10k-labels-idx1-ubyte",
+            b"\0\0\x08\1\0\0\0\1\0",
+            r"t10k has images \(2, 3, 5\) and labels \(1,\); wanted are as many labels",
+        ),
+        (
+            "t10k-images-idx3-ubyte",
+            b"\0\0\x08\3\0\0\0\2\0\0\0\1\0\0\0\1\7\7",
+            r"t10k has images \(2, 1, 1\) .* images like \(3, 5\)",
+        ),
     ],
 )
-def test_damaged_idx_files_are_refused(tmp_path, change, message):
-    path = write_idx(tmp_path) / "train-images-idx3-ubyte"
-    path.write_bytes(change(path.read_bytes()))
+def test_idx_files_that_are_missing_or_damaged_are_refused(tmp_path, file, data, message):
+    write_idx(tmp_path)
+    (tmp_path / file).unlink()
+    if data is not None:
+        (tmp_path / file).write_bytes(data)
     with pytest.raises(ValueError, match=message):
         idx(tmp_path)
 
 
-def test_idx_files_that_do_not_fit_or_are_not_there_are_named(tmp_path):
-    folder = write_idx(tmp_path)
-    labels = bytes((0, 0, 8, 1, 0, 0, 0, 2, 0, 1))
-    (folder / "train-labels-idx1-ubyte").write_bytes(labels)
-    with pytest.raises(ValueError, match=r"train has images \(3, 5, 6\) and labels \(2,\)"):
-        idx(folder)
-    (folder / "train-labels-idx1-ubyte").unlink()
-    with pytest.raises(
-        ValueError, match=r"lacks train-labels-idx1-ubyte\[.gz\]: set data.data_dir"
-    ):
-        idx(folder)
-    (folder / "train-labels-idx1-ubyte.gz").write_bytes(b"torn")
-    with pytest.raises(ValueError, match=r"idx1-ubyte.gz cannot be read"):
-        idx(folder)
+@pytest.mark.parametrize("change", [lambda data: data[:-9], lambda data: b"x" + data[1:]])
+def test_a_compressed_file_that_is_damaged_is_refused(tmp_path, change):
+    write_idx(tmp_path, ".gz")
+    path = tmp_path / "train-images-idx3-ubyte.gz"
+    path.write_bytes(change(path.read_bytes()))
+    with pytest.raises(ValueError, match=r"train-images-idx3-ubyte.gz cannot be read \(.*: fetch"):
+        idx(tmp_path)

@@ -6,8 +6,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from absl import logging
 
-from dsh_jax.checkpoint import Checkpoints
+from dsh_jax.checkpoint import Checkpoints, digest
 from dsh_jax.step import TrainState
 
 
@@ -114,3 +115,81 @@ def test_another_architecture_is_refused_by_the_names_of_its_arrays(tmp_path, li
         pytest.raises(ValueError, match=message),
     ):
         checkpoints.restore(1, like)
+
+
+# Damage.
+
+
+def damage(folder, step, how):
+    """Damage the largest file of a checkpoint, or its metrics."""
+    place = folder / "checkpoints" / str(step)
+    if how.startswith("metrics"):
+        files = [place / "metrics" / "metrics"]
+    elif how.startswith("description"):
+        files = [place / "_CHECKPOINT_METADATA"]
+    else:
+        files = sorted((p for p in place.rglob("*") if p.is_file()), key=lambda p: p.stat().st_size)
+    path, content = files[-1], bytearray(files[-1].read_bytes())
+    if how.endswith("flipped"):
+        content[len(content) // 2] ^= 1
+        path.write_bytes(content)
+    elif how.endswith("gone"):
+        path.unlink()
+    else:
+        path.write_bytes(content[: 0 if how.endswith("emptied") else len(content) // 2])
+
+
+HOWS = ["truncated", "emptied", "flipped", "gone"]
+HOWS += ["metrics truncated", "metrics emptied", "metrics gone"]
+HOWS += ["description emptied", "description truncated", "description gone"]
+
+
+@pytest.mark.parametrize("how", HOWS)
+def test_a_damaged_checkpoint_is_named_put_aside_and_the_one_before_serves(tmp_path, caplog, how):
+    logging.get_absl_logger().propagate = True
+    save(tmp_path, [0.1, 0.2, 0.3])
+    damage(tmp_path, 3, how)
+    with contextlib.closing(Checkpoints(tmp_path)) as checkpoints:
+        saved = checkpoints.restore_latest(make_state)
+        assert saved.step == 2
+        np.testing.assert_array_equal(saved.state.step, 2)
+        checkpoints.save(3, make_state(3), validation_map=0.4)  # its step is free again
+    (message,) = [m for m in caplog.messages if "is damaged" in m]
+    assert f"the checkpoint {tmp_path}/checkpoints/3 is damaged (" in message
+    assert [path.name for path in (tmp_path / "damaged").iterdir()] == ["3-0"]
+    with contextlib.closing(Checkpoints(tmp_path)) as checkpoints:
+        assert checkpoints.restore_best(make_state).step == 3
+
+
+def test_a_damaged_best_checkpoint_gives_way_to_the_next_best(tmp_path):
+    save(tmp_path, [0.1, 0.9, 0.2, 0.3])
+    damage(tmp_path, 2, "flipped")
+    with contextlib.closing(Checkpoints(tmp_path)) as checkpoints:
+        assert checkpoints.restore_best(make_state).step == 4
+
+
+def test_where_all_are_damaged_there_is_none(tmp_path):
+    save(tmp_path, [0.1])
+    damage(tmp_path, 1, "emptied")
+    with contextlib.closing(Checkpoints(tmp_path)) as checkpoints:
+        assert checkpoints.restore_latest(make_state) is None
+
+
+def test_what_else_is_saved_comes_back(tmp_path):
+    extra = {"window": {"loss": [1 / 3, 0.1]}}
+    with contextlib.closing(Checkpoints(tmp_path)) as checkpoints:
+        checkpoints.save(1, make_state(1), validation_map=0.5, extra=extra)
+    with contextlib.closing(Checkpoints(tmp_path)) as checkpoints:
+        assert checkpoints.restore_latest(make_state).extra == extra
+
+
+def test_digest_tells_every_bit_and_shape():
+    state = {"a": np.zeros((2, 3), np.float32), "b": np.ones(2)}
+    others = [
+        {"a": -state["a"], "b": state["b"]},  # the sign of zero
+        {"a": state["a"].reshape(3, 2), "b": state["b"]},
+        {"a": state["a"].view(np.int32), "b": state["b"]},
+        {"c": state["a"], "b": state["b"]},
+    ]
+    assert len({digest(tree) for tree in (state, *others)}) == 5
+    assert digest(state) == digest(jax.tree.map(np.copy, state))

@@ -1,97 +1,129 @@
-"""Folders of classes."""
+"""A folder a class, with and without parts of the split."""
+
+import os
 
 import numpy as np
-import photographs
 import pytest
+from PIL import Image
 
-from dsh_jax.data import folder as module
 from dsh_jax.data.folder import folder
 
 
-def make(root, *names):
-    photographs.write_many(root, names, size=(4, 4))
+def write(root, *names):
+    for name in names:
+        path = root / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if name.lower().endswith(("jpg", "png", "gif", "bmp", "jpeg")):
+            Image.new("RGB", (8, 6), "red").save(path)
+        else:
+            path.touch()
     return root
 
 
-def test_each_folder_is_a_class_and_images_may_stand_deeper(tmp_path):
-    make(
-        tmp_path, "dog/b.jpg", "dog/old/a.PNG".lower(), "cat/c.jpeg", ".hidden/x.jpg", "dog/.y.jpg"
-    )
-    (tmp_path / "dog" / "notes.txt").write_text("")
-    photographs.write(tmp_path / "loose.jpg")
+def test_each_folder_is_a_class(tmp_path):
+    write(tmp_path, "dog/1.jpg", "cat/2.PNG", "cat/deep/er/0.gif", "Owl/9.bmp", "cat/1.JPEG")
     source = folder(tmp_path, image_size=4)
-    assert source.images.name_N.tolist() == ["cat/c.jpeg", "dog/b.jpg", "dog/old/a.png"]
-    assert source.label_names == ("cat", "dog")
-    np.testing.assert_array_equal(source.label_NxC, [[1, 0], [0, 1], [0, 1]])
-    assert source.official == {}
+    assert source.label_names == ("Owl", "cat", "dog")
+    names = ["Owl/9.bmp", "cat/1.JPEG", "cat/2.PNG", "cat/deep/er/0.gif", "dog/1.jpg"]
+    assert source.images.name_N.tolist() == names
+    np.testing.assert_array_equal(source.label_NxC.argmax(1), [0, 1, 1, 1, 2])
+    np.testing.assert_array_equal(source.label_NxC.sum(1), np.ones(5))
     assert not source.multilabel
+    assert source.official == {}
+    assert source.notes == ()
+    assert source.images.take(np.arange(5)).shape == (5, 4, 4, 3)
+
+
+def test_other_files_are_counted_and_hidden_ones_ignored(tmp_path):
+    write(tmp_path, "cat/1.jpg", "dog/1.jpg", "cat/Thumbs.db", "README.md", "loose.jpg")
+    write(tmp_path, ".git/1.jpg", "cat/._1.jpg", ".DS_Store", "cat/.deep/2.jpg")
+    source = folder(tmp_path, image_size=4)
+    assert source.images.name_N.tolist() == ["cat/1.jpg", "dog/1.jpg"]
     assert source.notes == (
-        "1 files are no images by their endings.",
+        "2 files are no images by their endings.",
         "1 images are in no class, such as loose.jpg.",
     )
 
 
-def test_folders_of_parts_are_the_official_split(tmp_path):
-    make(tmp_path, *(f"{part}/{c}/{part}.jpg" for part in ("train", "test", "val") for c in "ab"))
+def test_links_to_folders_are_followed(tmp_path):
+    write(tmp_path / "elsewhere", "1.jpg", "deep/2.jpg")
+    write(tmp_path / "data", "cat/1.jpg")
+    (tmp_path / "data" / "dog").symlink_to(tmp_path / "elsewhere")
+    assert len(folder(tmp_path / "data", image_size=4)) == 3
+
+
+@pytest.mark.parametrize("query", ["test", "query"])
+def test_folders_of_parts_are_official(tmp_path, query):
+    write(tmp_path, "train/cat/1.jpg", "train/dog/1.jpg", "val/cat/1.jpg", "val/dog/1.jpg")
+    write(tmp_path, "database/cat/deep/1.jpg", "database/dog/1.jpg", "train/loose.jpg")
+    write(tmp_path, f"{query}/cat/1.jpg", f"{query}/dog/1.jpg")
     source = folder(tmp_path, image_size=4)
-    assert source.label_names == ("a", "b")
-    parts = {name: is_in.tolist() for name, is_in in source.official.items()}
-    named = source.images.name_N.tolist()
-    assert parts == {
-        "train": [name.startswith("train") for name in named],
-        "query": [name.startswith("test") for name in named],
-    }
+    assert source.label_names == ("cat", "dog")
+    assert len(source) == 8
+    np.testing.assert_array_equal(source.label_NxC[:, 0], [1, 0] * 4)
+    assert set(source.official) == {"train", "database", "query"}
+    top = np.array([name.split("/")[0] for name in source.images.name_N])
+    for part, name in {"train": "train", "database": "database", "query": query}.items():
+        np.testing.assert_array_equal(source.official[part], top == name)
+    assert source.notes == ("1 images are in no class, such as train/loose.jpg.",)
 
 
-def test_endings_in_capitals_are_images(tmp_path):
-    make(tmp_path, "a/x.jpg", "b/y.jpg")
-    (tmp_path / "a" / "x.jpg").rename(tmp_path / "a" / "x.JPG")
-    assert folder(tmp_path, image_size=4).images.name_N.tolist() == ["a/x.JPG", "b/y.jpg"]
+def test_test_and_query_together_are_the_queries(tmp_path):
+    write(tmp_path, "test/cat/1.jpg", "query/cat/2.jpg", "train/cat/3.jpg")
+    np.testing.assert_array_equal(
+        folder(tmp_path, image_size=4).official["query"], [True, True, False]
+    )
 
 
-def test_empty_classes_are_named(tmp_path):
-    make(tmp_path, "a/x.jpg")
-    (tmp_path / "b").mkdir()
-    (tmp_path / "c").mkdir()
-    (tmp_path / "c" / "notes.txt").write_text("")
-    with pytest.raises(
-        ValueError, match=r"class folders without an image \(\.jpg, .*\): b, c: fill"
-    ):
+def test_a_class_may_have_the_name_of_a_part(tmp_path):
+    write(tmp_path, "train/1.jpg", "plane/1.jpg")
+    source = folder(tmp_path, image_size=4)
+    assert source.label_names == ("plane", "train")
+    assert source.official == {}
+
+
+# Errors.
+
+
+def test_classes_without_images_are_named(tmp_path):
+    write(tmp_path, "cat/1.jpg", "dog/notes.txt", "owl/.hidden.jpg")
+    with pytest.raises(ValueError, match=r"class folders without an image \(.jpg.*\): dog, owl"):
         folder(tmp_path, image_size=4)
 
 
-def test_classes_of_the_parts_must_agree(tmp_path):
-    make(tmp_path, "train/a/x.jpg", "train/b/x.jpg", "query/a/y.jpg")
-    with pytest.raises(ValueError, match="query and train do not have the same classes; b are in"):
-        folder(tmp_path, image_size=4)
-    (tmp_path / "query" / "b").mkdir()
-    with pytest.raises(ValueError, match=r"without an image .*: query/b: fill"):
+def test_classes_without_images_in_a_part_are_named(tmp_path):
+    write(tmp_path, "train/cat/1.jpg", "train/dog/1.jpg", "test/cat/1.jpg", "test/dog/1.txt")
+    with pytest.raises(ValueError, match=r"class folders without an image .*: test/dog: fill"):
         folder(tmp_path, image_size=4)
 
 
-def test_a_folder_without_classes_says_what_is_wanted(tmp_path):
-    make(tmp_path, "x.jpg")
-    with pytest.raises(
-        ValueError, match="has no sub-folders: wanted is one folder of images a class"
-    ):
+def test_parts_with_different_classes_are_refused(tmp_path):
+    write(tmp_path, "train/cat/1.jpg", "train/dog/1.jpg", "test/cat/1.jpg", "test/owl/1.jpg")
+    with pytest.raises(ValueError, match="test and train do not have the same classes; dog, owl"):
         folder(tmp_path, image_size=4)
 
 
-def test_a_folder_that_cannot_be_read_is_named(tmp_path, monkeypatch):
-    make(tmp_path, "a/x.jpg", "b/y.jpg")
-    walk = module.os.walk
-
-    def refusing(root, onerror, **options):
-        yield from walk(root, onerror=onerror, **options)
-        onerror(PermissionError(13, "Permission denied", str(tmp_path / "b")))
-
-    monkeypatch.setattr(module.os, "walk", refusing)
-    with pytest.raises(
-        ValueError, match=r"b cannot be read \(Permission denied\): check data.data_dir"
-    ):
+@pytest.mark.parametrize("name", ["1.jpg", "train/1.jpg"])
+def test_images_without_class_folders_are_refused(tmp_path, name):
+    write(tmp_path, name)
+    with pytest.raises(ValueError, match="has no sub-folders: wanted is one folder of images a"):
         folder(tmp_path, image_size=4)
 
 
-def test_a_folder_that_is_not_there_is_named(tmp_path):
-    with pytest.raises(ValueError, match=r"none cannot be read \(No such file or directory\)"):
-        folder(tmp_path / "none", image_size=4)
+def test_a_folder_that_is_not_there_is_refused(tmp_path):
+    with pytest.raises(ValueError, match=r"nowhere cannot be read \(No such file or directory\)"):
+        folder(tmp_path / "nowhere", image_size=4)
+
+
+def test_a_folder_that_cannot_be_read_is_refused(tmp_path, monkeypatch):
+    write(tmp_path, "cat/1.jpg", "cat/closed/2.jpg", "dog/1.jpg")
+    scandir = os.scandir
+
+    def refusing(path):
+        if str(path).endswith("closed"):
+            raise PermissionError(13, "Permission denied", str(path))
+        return scandir(path)
+
+    monkeypatch.setattr(os, "scandir", refusing)
+    with pytest.raises(ValueError, match=r"cat/closed cannot be read \(Permission denied\): check"):
+        folder(tmp_path, image_size=4)

@@ -1,102 +1,103 @@
 """CSV tables of images."""
 
 import numpy as np
-import photographs
 import pytest
+from PIL import Image
 
 from dsh_jax.data.table import table
 
-TEXT = """path,labels,split,photographer
-a/0.jpg,sky|sea,train|database,"Smith, J."
-a/1.jpg,sky,query,
-b/2.jpg,,,
-"""
-
 
 @pytest.fixture
-def folder(tmp_path):
-    """Three pictures."""
-    photographs.write_many(tmp_path, ["a/0.jpg", "a/1.jpg", "b/2.jpg"], size=(4, 4))
+def made(tmp_path):
+    """Three images; write the table beside them."""
+    for name in ("a.jpg", "b, c.jpg", "sub/d.jpg"):
+        path = tmp_path / name
+        path.parent.mkdir(exist_ok=True)
+        Image.new("RGB", (8, 6), "red").save(path)
     return tmp_path
 
 
-def read(folder, text, **options):
-    (folder / "labels.csv").write_text(text)
-    return table(folder, labels_path=folder / "labels.csv", image_size=4, **options)
+def read(folder, text, **settings):
+    (folder / "table.csv").write_text(text)
+    return table(folder, labels_path=folder / "table.csv", image_size=4, **settings)
 
 
-def test_rows_labels_and_parts(folder):
-    source = read(folder, TEXT)
-    assert source.images.name_N.tolist() == ["a/0.jpg", "a/1.jpg", "b/2.jpg"]
-    assert source.label_names == ("sea", "sky")
-    np.testing.assert_array_equal(source.label_NxC, [[1, 1], [0, 1], [0, 0]])
-    assert {part: is_in.tolist() for part, is_in in source.official.items()} == {
-        "train": [True, False, False], "database": [True, False, False],
-        "query": [False, True, False],
-    }  # fmt: skip
+def test_rows_keep_their_order_and_labels_are_sorted(made):
+    text = 'path,labels\nsub/d.jpg,sea|dog\n"b, c.jpg", owl |\na.jpg,\n'
+    source = read(made, text)
+    assert source.images.name_N.tolist() == ["sub/d.jpg", "b, c.jpg", "a.jpg"]
+    assert source.label_names == ("dog", "owl", "sea")
+    np.testing.assert_array_equal(source.label_NxC, [[1, 0, 1], [0, 1, 0], [0, 0, 0]])
     assert source.multilabel
-
-
-def test_one_label_a_row_is_single_label_and_a_split_may_be_absent(folder):
-    source = read(
-        folder, "labels,path\r\ncat,a/0.jpg\r\ndog,C:\\x\\a\\1.jpg\r\n", path_prefix="C:\\x"
-    )
-    assert source.images.name_N.tolist() == ["a/0.jpg", "a/1.jpg"]
     assert source.official == {}
+    assert source.images.take(np.arange(3)).shape == (3, 4, 4, 3)
+
+
+def test_one_label_a_row_is_no_multi_label_set(made):
+    source = read(made, "path,labels\na.jpg,sea|dog\nsub/d.jpg,cat\n", separator=";")
+    assert source.label_names == ("cat", "sea|dog")
     assert not source.multilabel
 
 
-def test_another_separator(folder):
-    source = read(folder, "path,labels\na/0.jpg,sky; sea\n", separator=";")
-    assert source.label_names == ("sea", "sky")
+def test_the_split_column_is_official(made):
+    text = "id,split,labels,path\n7,train|database,cat,a.jpg\n8,,cat,sub/d.jpg\n9,query,dog,{}\n"
+    source = read(made, text.format('"b, c.jpg"'))
+    assert set(source.official) == {"train", "database", "query"}
+    np.testing.assert_array_equal(source.official["train"], [True, False, False])
+    np.testing.assert_array_equal(source.official["database"], [True, False, False])
+    np.testing.assert_array_equal(source.official["query"], [False, False, True])
+    assert set(read(made, "path,labels,split\na.jpg,cat,query\n").official) == {"query"}
 
 
-def test_duplicates_and_missing_files_are_errors(folder):
-    again = "path,labels\na/0.jpg,x\na/0.jpg,x\n"
-    with pytest.raises(ValueError, match=r"1 of 2 files are named more than once: a/0.jpg"):
-        read(folder, again)
-    assert len(read(folder, again, skip="duplicate")) == 1
-    with pytest.raises(ValueError, match=r"1 of 1 files are missing: c.jpg"):
-        read(folder, "path,labels\nc.jpg,x\n")
+def test_paths_are_rewritten_and_blank_lines_do_not_count(made):
+    text = "\ufeffpath,labels\r\n\r\nC:\\old\\sub\\d.jpg,cat\r\n\r\n"
+    source = read(made, text, path_prefix="C:\\old\\")
+    assert source.images.name_N.tolist() == ["sub/d.jpg"]
+
+
+def test_missing_images_and_duplicates_are_refused_or_counted(made):
+    text = "path,labels\na.jpg,cat\nno.jpg,dog\na.jpg,cat\n"
+    with pytest.raises(ValueError, match=r"csv: 1 of 3 files are named more than once: a.jpg"):
+        read(made, text)
+    source = read(made, text, skip="duplicate,missing")
+    assert source.images.name_N.tolist() == ["a.jpg"]
+    assert len(source.notes) == 2
 
 
 @pytest.mark.parametrize(
-    ("text", "options", "message"),
+    ("text", "message"),
     [
+        ("", r"table.csv has the columns \[\] and 0 rows; wanted are `path` and `labels`"),
+        ("path,label\na.jpg,cat\n", r"has the columns \['path', 'label'\] and 1 rows; wanted are"),
+        ("path,labels,path\na.jpg,cat,b\n", r"wanted are `path` and `labels`, once each"),
+        ("path,labels\n", r"columns \['path', 'labels'\] and 0 rows; .* a row for each image"),
+        ("path,labels\na.jpg,cat\nb, c.jpg,dog\n", "table.csv line 3 has 3 fields, but .* 2: mend"),
+        ("path,labels\na.jpg\n", "table.csv line 2 has 1 fields, but the first line 2"),
+        ("path,labels\na.jpg,cat\n ,dog\n", "table.csv line 3 has no path"),
+        ('path,labels\n"a.jpg,cat\n', "table.csv line 2 is no CSV"),
+        ("path,labels\na.jpg,\n", "table.csv has no row with a label"),
+        ("path,labels\n/x/a.jpg,cat\n", "table.csv line 2 has the absolute path /x/a.jpg: set"),
         (
-            "file,labels\na/0.jpg,x\n",
-            {},
-            r"has the columns \['file', 'labels'\] and 1 rows; wanted",
+            "path,labels,split\na.jpg,cat,train\nsub/d.jpg,cat,test\n",
+            "table.csv line 3 has the split 'test'; wanted is one of train, database, query",
         ),
-        ("path,labels\n", {}, r"columns \['path', 'labels'\] and 0 rows; wanted"),
-        ("", {}, r"has the columns \[\] and 0 rows"),
-        ("path,labels\na/0.jpg\n", {}, r"line 2 has 1 fields, but the first line 2: mend it"),
-        ("path,labels\n,x\n", {}, r"line 2 has no path"),
-        ("path,labels\na/0.jpg,\n", {}, r"has no row with a label"),
-        (
-            "path,labels,split\na/0.jpg,x,test\n",
-            {},
-            r"line 2 has the split 'test'; wanted is one of",
-        ),
-        (
-            "path,labels,split\na/0.jpg,x,query|train\n",
-            {},
-            r"1 queries are also in train, such as a/0.jpg",
-        ),
-        ("path,labels\n/a/0.jpg,x\n", {}, r"has the absolute path /a/0.jpg: set data.path_prefix"),
-        ('path,labels\na/0.jpg,"x\n', {}, r"line 2 is no CSV"),
-        (TEXT, {"separator": ""}, r"data.separator '': set them"),
+        ("path,labels,split\na.jpg,cat,train|query\n", "csv: 1 queries are also in train, such as"),
+        ("path,labels\nno.jpg,cat\n", r"csv: 1 of 1 files are missing: no.jpg"),
     ],
 )
-def test_bad_tables_are_refused(folder, text, options, message):
+def test_a_table_that_is_wrong_is_refused(made, text, message):
     with pytest.raises(ValueError, match=message):
-        read(folder, text, **options)
+        read(made, text)
 
 
-def test_a_table_must_be_named_and_there(folder):
-    with pytest.raises(
-        ValueError, match=r"data.labels_path is '' and .*: set them to the CSV file"
-    ):
-        table(folder, labels_path="", image_size=4)
-    with pytest.raises(ValueError, match=r"none.csv cannot be read as UTF-8 text"):
-        table(folder, labels_path=folder / "none.csv", image_size=4)
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"labels_path": ""}, "data.labels_path is '' and data.separator .*: set them to the CSV"),
+        ({"labels_path": "t.csv", "separator": ""}, "and data.separator '': set them"),
+        ({"labels_path": "nowhere.csv"}, r"nowhere.csv cannot be read .*No such file"),
+    ],
+)
+def test_settings_that_name_no_table_are_refused(tmp_path, settings, message):
+    with pytest.raises(ValueError, match=message):
+        table(tmp_path, image_size=4, **settings)

@@ -23,7 +23,7 @@ CLASS_FILES = ("classes.txt", "labels.txt")
 MOST_CLASSES = 10_000
 
 # The shortest path that leaves nothing but numbers, so a path may hold blanks.
-LINE = re.compile(r"(.+?)((?:\s+\d{1,9})+)")
+LINE = re.compile(r"(.+?)((?:[ \t]+[0-9]{1,9})+)")
 LIST_FILE = re.compile(rf"(?:.*_)?({'|'.join(PART_OF)})\.txt", re.IGNORECASE)
 
 
@@ -151,7 +151,7 @@ def write_lists(source: Source, parts: Mapping[str, np.ndarray], folder: epath.P
     folder = epath.Path(folder).expanduser()
     folder.mkdir(parents=True, exist_ok=True)
     for file, lines in lines_of.items():
-        (folder / f"{file}.txt").write_text("\n".join(lines) + "\n")
+        (folder / f"{file}.txt").write_text("\n".join(lines) + "\n", encoding="utf-8")
 
 
 def read_lines(path: epath.Path) -> list[str]:

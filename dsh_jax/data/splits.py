@@ -99,8 +99,10 @@ def save(split: Split, path: epath.PathLike) -> None:
     """
     path = epath.Path(path)
     parts = {part: getattr(split, part) for part in PARTS}
-    with path.open("wb") as file:
+    unfinished = path.parent / f".{path.name}.unfinished"
+    with unfinished.open("wb") as file:
         np.savez_compressed(file, **parts, data=split.data, notes=np.array(split.notes, np.str_))
+    unfinished.replace(path)  # there in whole or not at all
     summary = {
         "hash": split.hash,
         "data": split.data,
