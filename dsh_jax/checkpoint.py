@@ -19,6 +19,8 @@ from absl import logging
 from etils import epath
 from orbax.checkpoint.checkpoint_managers import preservation_policy as preservation
 
+from dsh_jax import parallel
+
 METRIC = "validation_map"
 
 
@@ -50,9 +52,9 @@ class Checkpoints:
     def __init__(self, workdir: epath.PathLike):
         # Orbax needs an absolute path, and says so only from its asynchronous save.
         self._directory = epath.Path(workdir).expanduser().resolve() / "checkpoints"
-        for path in self._directory.glob("*") if self._directory.exists() else ():
+        for path in sorted(self._directory.glob("*")) if self._directory.exists() else ():
             # Orbax reads these of every checkpoint at once, and fails where one is damaged.
-            if path.name.isdigit() and not (_is_json(path / "metrics" / "metrics")):
+            if path.name.isdigit() and not _is_json(path / "metrics" / "metrics"):
                 self._put_aside(path, "its metrics cannot be read")
 
         def metric(metrics: dict[str, float]) -> float:
@@ -178,13 +180,16 @@ class Checkpoints:
 
     def _put_aside(self, path: epath.Path, reason: str) -> None:
         """Move a damaged checkpoint out of the way, so that its step can be saved again."""
-        folder = self._directory.parent / "damaged"
-        folder.mkdir(exist_ok=True)
-        number = sum(1 for _ in folder.iterdir())
-        there = folder / f"{path.name}-{number}"
-        path.rename(there)
-        text = " ".join(reason.split())[:300]
-        logging.warning("the checkpoint %s is damaged (%s): moved to %s", path, text, there)
+        parallel.wait_for_all(f"damaged {path}")  # all have seen it
+        if parallel.process_index() == 0:
+            folder = self._directory.parent / "damaged"
+            folder.mkdir(exist_ok=True)
+            number = sum(1 for _ in folder.iterdir())
+            there = folder / f"{path.name}-{number}"
+            path.rename(there)
+            text = " ".join(reason.split())[:300]
+            logging.warning("the checkpoint %s is damaged (%s): moved to %s", path, text, there)
+        parallel.wait_for_all(f"moved {path}")
 
     def wait(self) -> None:
         """Return when every save is on disk."""

@@ -70,7 +70,7 @@ def encode_rows(
       variables: of the network.
       source: images and labels.
       rows: row numbers, at least one.
-      batch: images at a time, over all devices.
+      batch: images at a time, over all devices of all processes.
 
     Returns:
       Encoded.
@@ -84,7 +84,13 @@ def encode_rows(
     variables = parallel.replicate(variables)
     columns: list[list[np.ndarray]] = [[], [], [], []]
     pending = None
-    batches = evaluation_batches(source, rows, batch=batch, devices=parallel.device_count())
+    processes = parallel.process_count()
+    # Each process encodes its part; of fewer rows than processes, each encodes all.
+    is_shared = len(rows) >= processes
+    own = rows[parallel.own_part(len(rows))] if is_shared else rows
+    batches = evaluation_batches(
+        source, own, batch=-(-batch // processes), devices=parallel.device_count()
+    )
     for item in batches:
         outputs = encoder(variables, item["image"])
         # Read the batch before while the devices work on this one.
@@ -92,7 +98,10 @@ def encode_rows(
             _append(columns, *pending)
         pending = outputs, item["mask"]
     _append(columns, *pending)
-    packed, bcoding, best, best_by_bits = (np.concatenate(column) for column in columns)
+    arrays = [np.concatenate(column) for column in columns]
+    if is_shared:
+        arrays = [parallel.join_parts(array, len(rows)) for array in arrays]
+    packed, bcoding, best, best_by_bits = arrays
     label = source.label_NxC[rows]
     line = np.arange(len(rows))
     return Encoded(

@@ -13,7 +13,7 @@ from absl import logging
 from etils import epath
 from ml_collections import ConfigDict
 
-from dsh_jax import build, codes, graded, metrics, radius_metrics, retrieval, statistics
+from dsh_jax import build, codes, graded, metrics, parallel, radius_metrics, retrieval, statistics
 from dsh_jax.checkpoint import Checkpoints
 from dsh_jax.data import splits
 from dsh_jax.encode import Encoded, encode_rows
@@ -67,9 +67,12 @@ def retrieve(
     Returns:
       Result.
     """
-    arrays = query_QxW, query_label_QxC, database_RxW, database_label_RxC
-    total_QxD, at_least_TxQxD = retrieval.shared_label_counts(*arrays, bits=bits)
-    queries, items = len(total_QxD), len(database_RxW)
+    queries, items = len(query_QxW), len(database_RxW)
+    # Each process counts its part of the database.
+    own = parallel.own_part(items)
+    arrays = query_QxW, query_label_QxC, database_RxW[own], database_label_RxC[own]
+    counted = retrieval.shared_label_counts(*arrays, bits=bits)
+    total_QxD, at_least_TxQxD = (parallel.sum_over_processes(count) for count in counted)
     # Filled up with queries that have no items, so that data sets share compilations.
     pad = -queries % min(1024, 1 << (queries - 1).bit_length())
     total_QxD = np.pad(total_QxD, ((0, pad), (0, 0)))
@@ -246,7 +249,8 @@ def evaluate_run(config: ConfigDict, described: build.Run, workdir: epath.PathLi
     }
     code, bit_mean_K = code_report(encoded["query"], bits=bits)
     evaluation = Evaluation(step, results, encoded, rows, code, bit_mean_K, variables)
-    _write(evaluation, label, folder, bits=bits, split_hash=split.hash)
+    if parallel.process_index() == 0:
+        _write(evaluation, label, folder, bits=bits, split_hash=split.hash)
     return evaluation
 
 

@@ -1,4 +1,4 @@
-"""The only file that knows how work is spread over devices.
+"""The only file that knows how work is spread over devices and processes.
 
 State stays unreplicated: it goes in with `in_axes=None` and comes out with `out_axes=None`, an
 ordinary array that every device holds. Batches carry a leading device axis.
@@ -6,6 +6,7 @@ ordinary array that every device holds. Batches carry a leading device axis.
 
 from __future__ import annotations
 
+import os
 import queue
 import threading
 from collections.abc import Callable, Iterable, Iterator
@@ -13,14 +14,116 @@ from typing import Any
 
 import jax
 import numpy as np
+from jax.experimental import multihost_utils
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 AXIS = "batch"
 
 
+def connect(coordinator: str = "", processes: int = 0, process: int = 0) -> bool:
+    """Join this process with the others of a run; call it before any other use of JAX.
+
+    Under Slurm, a step of several tasks is recognised by its variables, and nothing need be given.
+
+    Args:
+      coordinator: `host:port` of process 0, or empty.
+      processes: how many there are; 0 to recognise Slurm.
+      process: number of this one.
+
+    Returns:
+      Whether there are several processes.
+    """
+    if coordinator:
+        jax.distributed.initialize(coordinator, processes, process)
+        return processes > 1
+    tasks = int(os.environ.get("SLURM_STEP_NUM_TASKS", "1"))
+    # Only in a step: a batch script is one process, whatever the tasks of its job.
+    if tasks == 1 or "SLURM_STEP_NODELIST" not in os.environ:
+        return False
+    options = {}
+    visible = os.environ.get("CUDA_VISIBLE_DEVICES", "")
+    if visible and tasks == int(os.environ.get("SLURM_STEP_NUM_NODES", "0")):
+        # One task a node drives all of its GPUs; JAX would take one only.
+        options["local_device_ids"] = list(range(len(visible.split(","))))
+    jax.distributed.initialize(initialization_timeout=120, **options)
+    return True
+
+
+def disconnect() -> None:
+    """Leave the other processes in order, so that none takes the end for a failure."""
+    if process_count() > 1:
+        jax.distributed.shutdown()
+
+
 def device_count() -> int:
-    """Return how many devices share a batch."""
+    """Return how many devices of this process share a batch."""
     return jax.local_device_count()
+
+
+def global_device_count() -> int:
+    """Return how many devices share a batch, those of all processes."""
+    return jax.device_count()
+
+
+def process_index() -> int:
+    """Return the number of this process; number 0 writes what is written once."""
+    return jax.process_index()
+
+
+def process_count() -> int:
+    """Return how many processes train together."""
+    return jax.process_count()
+
+
+def own_part(rows: int) -> slice:
+    """Return this process's part of so many rows; the parts are consecutive and nearly equal."""
+    process, processes = process_index(), process_count()
+    return slice(rows * process // processes, rows * (process + 1) // processes)
+
+
+def wait_for_all(name: str) -> None:
+    """Return when every process is here.
+
+    Args:
+      name: of the place.
+    """
+    if process_count() > 1:
+        multihost_utils.sync_global_devices(name)
+
+
+def asked_to_stop(step: int) -> bool:
+    """Return whether some process had SIGTERM, and this is the step at which all may stop."""
+    return multihost_utils.reached_preemption_sync_point(step)
+
+
+def sum_over_processes(value: np.ndarray) -> np.ndarray:
+    """Return the sum of every process's array, of one shape everywhere."""
+    if process_count() == 1:
+        return value
+    return np.asarray(multihost_utils.process_allgather(value)).sum(axis=0, dtype=value.dtype)
+
+
+def join_parts(value: np.ndarray, rows: int) -> np.ndarray:
+    """Return the rows of all processes, of which each holds its `own_part`.
+
+    Args:
+      value: this process's rows.
+      rows: of all.
+
+    Returns:
+      All rows, in their order, in every process.
+    """
+    processes = process_count()
+    if processes == 1:
+        return value
+    longest = -(-rows // processes)
+    padded = np.zeros((longest, *value.shape[1:]), value.dtype)
+    padded[: len(value)] = value
+    # Bytes: the gathering would turn float64 and int64 into 32 bits.
+    parts = np.asarray(multihost_utils.process_allgather(padded.view(np.uint8)))
+    parts = np.ascontiguousarray(parts).view(value.dtype).reshape(processes, *padded.shape)
+    edges = [rows * p // processes for p in range(processes + 1)]
+    return np.concatenate([parts[p, : edges[p + 1] - edges[p]] for p in range(processes)])
 
 
 def parallel_step(step: Callable[[Any, Any], tuple[Any, Any]]) -> Callable[[Any, Any], Any]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import collections
+import contextlib
 import time
 from collections.abc import Mapping
 from typing import Any
@@ -51,16 +52,21 @@ def train(
     """
     run = described or build.build(config)
     run.state_shapes(0)  # a bad setting must stop here, before the folder holds this config
-    with locked(workdir):
-        return _train(config, run, open_run(config, workdir), stop_step)
+    # What is written once is written by process 0.
+    is_first = parallel.process_index() == 0
+    with locked(workdir) if is_first else contextlib.nullcontext():
+        if is_first:
+            folder = open_run(config, workdir)
+            if (folder / "split.npz").exists():
+                evaluate.check_split(run.split, folder)
+            splits.save(run.split, folder / "split.npz")
+        parallel.wait_for_all("folder")
+        return _train(config, run, epath.Path(workdir).expanduser().resolve(), stop_step)
 
 
 def _train(config: ConfigDict, run: build.Run, folder: epath.Path, stop_step: int | None) -> bool:
     """Train in a folder that is this process's own."""
     started = time.monotonic()
-    if (folder / "split.npz").exists():
-        evaluate.check_split(run.split, folder)
-    splits.save(run.split, folder / "split.npz")
     state = run.initial_state()
     logging.info("%s, protocol %s: %s", run.source.name, config.data.protocol, run.split.describe())
     logging.info("\n%s", parameter_overview.get_parameter_overview(state.params))
@@ -71,7 +77,11 @@ def _train(config: ConfigDict, run: build.Run, folder: epath.Path, stop_step: in
         done, state, window = saved.step, saved.state, saved.extra["window"]
         logging.info("resuming %s after step %d", folder, done)
     # What the resumed steps will write again, and an evaluation of older weights, goes.
-    writer = make_writer(folder, lambda record: record["step"] <= done and "eval/map" not in record)
+    writer = metric_writers.MultiWriter([])
+    if parallel.process_index() == 0:
+        writer = make_writer(
+            folder, lambda record: record["step"] <= done and "eval/map" not in record
+        )
     validator = Validator(config, run)
     interruption = Interruption()
     try:
@@ -189,6 +199,8 @@ class _Loop:
                 seed=self._config.seed,
                 start_step=first,
                 stop_step=stage.stop,
+                process=parallel.process_index(),
+                processes=parallel.process_count(),
             )
         )
         validate_every = (
@@ -208,7 +220,8 @@ class _Loop:
                 self._read(unread)
                 unread = [(step, metrics)]
                 progress(step)
-                stopping = step in (stage.stop, stop_step) or self._interruption.asked
+                # First: every process must ask at every step.
+                stopping = self._interruption.reached(step) or step in (stage.stop, stop_step)
                 # What is recorded and validated does not depend on where the run is stopped.
                 is_log = step % training.log_every_steps == 0 or step == stage.stop
                 is_validation = step % validate_every == 0 or step == stage.stop

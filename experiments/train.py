@@ -14,11 +14,16 @@ from ml_collections import config_flags
 
 from experiments import console  # first: it quiets TensorFlow before its import
 
-from dsh_jax import build, evaluate, gallery, train  # isort: skip
+from dsh_jax import build, evaluate, gallery, parallel, train  # isort: skip
 from dsh_jax.interruption import REQUEUE  # isort: skip
 
 _CONFIG = config_flags.DEFINE_config_file("config", None, "Config, e.g. configs/mnist.py:modern.")
 _WORKDIR = flags.DEFINE_string("workdir", None, "Folder of the run.")
+_COORDINATOR = flags.DEFINE_string(
+    "coordinator", "", "host:port of process 0, for several processes without Slurm."
+)
+_PROCESSES = flags.DEFINE_integer("processes", 1, "How many processes; Slurm's are found.", 1)
+_PROCESS = flags.DEFINE_integer("process", 0, "Number of this process.", 0)
 flags.mark_flags_as_required(["config", "workdir"])
 
 
@@ -28,11 +33,21 @@ def main(argv):
     console.quiet()
     config, workdir = _CONFIG.value, _WORKDIR.value
     with console.clear_errors():
+        if _PROCESSES.value > 1 and not _COORDINATOR.value:
+            raise ValueError("--processes needs --coordinator=host:port, the same for all.")
+        parallel.connect(_COORDINATOR.value, _PROCESSES.value, _PROCESS.value)
         described = build.build(config)
         if not train.train(config, workdir, described=described):
+            parallel.disconnect()
             return REQUEUE
         evaluation = evaluate.evaluate_run(config, described, workdir)
-        page = gallery.report_run(config, described, evaluation, workdir)
+        is_first = parallel.process_index() == 0
+        if is_first:
+            page = gallery.report_run(config, described, evaluation, workdir)
+        parallel.wait_for_all("report")
+        parallel.disconnect()
+    if not is_first:
+        return 0
     print(f"\n{evaluate.table(evaluation)}\n")
     print(json.dumps({"workdir": workdir, "map": evaluation.scalars()["eval/map"]}))
     logging.info("report: %s", page)

@@ -1,15 +1,18 @@
-"""A small run as a process of its own, to be killed: `python endless_run.py FOLDER VARIANT`."""
+"""A small run as a process of its own, to be killed, or one of several.
+
+python endless_run.py FOLDER VARIANT [STOP_STEP COORDINATOR PROCESSES PROCESS]
+"""
 
 import os
 import sys
 
 if __name__ == "__main__":
-    os.environ["XLA_FLAGS"] = "--xla_force_host_platform_device_count=2"
+    os.environ.setdefault("XLA_FLAGS", "--xla_force_host_platform_device_count=2")
     os.environ["JAX_PLATFORMS"] = "cpu"
 
 import tiny
 
-from dsh_jax import build, train
+from dsh_jax import parallel, train
 from dsh_jax.interruption import REQUEUE
 
 CHANGED = {
@@ -20,6 +23,7 @@ CHANGED = {
         "data__label_fraction": 1.0,
         "training__hashing_steps": 120,
     },
+    "short": {"training__autoencoder_steps": 4, "training__hashing_steps": 8},
 }
 
 
@@ -29,12 +33,15 @@ def config(variant):
     return tiny.config(**CHANGED[variant], **often)
 
 
-def main(folder, variant):
+def main(folder, variant, stop_step="0", coordinator="", processes="1", process="0"):
     """Train with few optimizations of the compiler."""
-    # A cache of its own: the kills must not leave half a program for other tests.
+    if int(processes) > 1:
+        parallel.connect(coordinator, int(processes), int(process))
     with tiny.quick_compilation():
         chosen = config(variant)
-        return 0 if train.train(chosen, folder, described=build.build(chosen)) else REQUEUE
+        done = train.train(chosen, folder, stop_step=int(stop_step) or None)
+    parallel.disconnect()
+    return 0 if done else REQUEUE
 
 
 if __name__ == "__main__":

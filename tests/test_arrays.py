@@ -50,6 +50,14 @@ def test_an_npz_of_multi_hot_labels_with_names_and_a_split(tmp_path, dtype):
     np.testing.assert_array_equal(source.official["train"], [False, False, True])
 
 
+def test_text_of_an_npz_may_be_bytes(tmp_path):
+    names = np.array([name.encode() for name in ("cat", "dog", "hibou grand-duc é")])
+    path, _ = save(tmp_path, label_names=names, split=np.array([b"query", b"", b"train"]))
+    source = npz(path)
+    assert source.label_names == ("cat", "dog", "hibou grand-duc é")
+    np.testing.assert_array_equal(source.official["query"], [True, False, False])
+
+
 def test_label_names_give_the_number_of_classes(tmp_path):
     path, _ = save(tmp_path, label_names=np.array(list("abcde")))
     assert npz(path).label_NxC.shape == (3, 5)
@@ -74,6 +82,10 @@ def test_label_names_give_the_number_of_classes(tmp_path):
             "labels have 3 columns, but there are 1 label names",
         ),
         ({"split": np.array(["train", "test", ""])}, r"`split` holds \['test'\]; wanted are"),
+        ({"labels": np.array([0, 1, 10_000])}, "`labels` go up to 10,000; .* numbers below 10,000"),
+        ({"images": np.zeros((0, 4, 4), np.uint8)}, r"shape \(0, 4, 4\); .* none of them 0"),
+        ({"label_names": np.array("a")}, r"`label_names` are of shape \(\); wanted is one axis"),
+        ({"split": np.array([["train"]] * 3)}, r"`split` are of shape \(3, 1\); wanted is one"),
         ({"split": np.array(["train"])}, "npz: 3 images but 1 train"),
         ({"images": np.array([None] * 3)}, r"set.npz cannot be read as .npz file"),
     ],
@@ -93,6 +105,21 @@ def test_an_npz_that_is_damaged_missing_or_something_else_is_refused(tmp_path):
     for other in (tmp_path / "nowhere.npz", tmp_path, tmp_path / "other.npy"):
         with pytest.raises(ValueError, match=r"cannot be read as .npz file .*: set data.data_dir"):
             npz(other)
+
+
+def test_a_compressed_npz_with_any_byte_changed_is_refused_in_words(tmp_path):
+    path, made = save(tmp_path, images=RNG.integers(0, 9, (3, 20, 20), np.uint8))
+    np.savez_compressed(path, **made)
+    data = path.read_bytes()
+    refused, places = 0, range(0, len(data), 2)
+    for at in places:
+        path.write_bytes(data[:at] + bytes([data[at] ^ 0xFF]) + data[at + 1 :])
+        try:
+            npz(path)
+        except ValueError:
+            refused += 1
+    # Dates and the like may be anything.
+    assert refused > 0.7 * len(places)
 
 
 # CIFAR-10.
@@ -308,11 +335,21 @@ def test_idx_files_with_a_dot_in_their_names(tmp_path):
         ),
         ("t10k-labels-idx1-ubyte", b"\0\0\x0d\1\0\0\0\0", "begins with 00 00 0d 01 and has 8"),
         ("train-images-idx3-ubyte", b"\0\0\x08\3\0", "begins with 00 00 08 03 and has 5 bytes"),
+        (
+            "train-images-idx3-ubyte",
+            b"\0\0\x08\3" + b"\xff" * 8 + b"\0\0\0\1\7",
+            "begins with 00 00 08 03 and has 17 bytes",
+        ),
+        (
+            "train-images-idx3-ubyte",
+            b"\0\0\x08\3" + bytes(12),
+            r"train has images \(0, 0, 0\) and labels \(4,\); wanted are one or more",
+        ),
         ("train-images-idx3-ubyte", b"", "begins with  and has 0 bytes"),
         (
             "t10k-labels-idx1-ubyte",
             b"\0\0\x08\1\0\0\0\1\0",
-            r"t10k has images \(2, 3, 5\) and labels \(1,\); wanted are as many labels",
+            r"t10k has images \(2, 3, 5\) and labels \(1,\); wanted are one or more, as",
         ),
         (
             "t10k-images-idx3-ubyte",

@@ -115,6 +115,22 @@ def test_a_folder_that_is_not_there_is_refused(tmp_path):
         folder(tmp_path / "nowhere", image_size=4)
 
 
+@pytest.mark.parametrize("target", [".", "cat", "cat/deep", "dog"])
+def test_links_that_lead_in_a_circle_are_refused(tmp_path, target):
+    write(tmp_path, "cat/deep/1.jpg", "dog/1.jpg")
+    (tmp_path / "dog" / "back").symlink_to(tmp_path / "cat")
+    (tmp_path / "cat" / "deep" / "again").symlink_to(tmp_path / target)
+    with pytest.raises(ValueError, match=r"links to a folder that it is in, .* remove the link"):
+        folder(tmp_path, image_size=4)
+
+
+def test_names_that_are_not_utf_8_are_refused(tmp_path):
+    write(tmp_path, "cat/1.jpg", "cat/caf\udce9.jpg")
+    message = r"the names of 1 images are not UTF-8, such as 'cat/caf\\udce9.jpg': rename them"
+    with pytest.raises(ValueError, match=message):
+        folder(tmp_path, image_size=4)
+
+
 def test_a_folder_that_cannot_be_read_is_refused(tmp_path, monkeypatch):
     write(tmp_path, "cat/1.jpg", "cat/closed/2.jpg", "dog/1.jpg")
     scandir = os.scandir

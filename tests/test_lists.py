@@ -105,6 +105,11 @@ def test_paths_are_rewritten(tmp_path, path, prefix):
     assert source.images.name_N.tolist() == ["sub/c d 1.jpg"]
 
 
+def test_hidden_files_are_no_lists(tmp_path):
+    write(tmp_path, train="a.jpg 1 0\n", **{"._train": "What macOS leaves beside it."})
+    assert len(lists(tmp_path, image_size=4)) == 1
+
+
 def test_lists_may_stand_elsewhere(tmp_path):
     write(tmp_path / "images")
     write(tmp_path / "lists", images=(), train="a.jpg 1 0\n")
@@ -282,6 +287,9 @@ def test_lists_that_were_written_are_read_as_they_were(drawn):
         ({"name": ["a\nb.jpg"]}, r"a list cannot hold the name 'a\\nb.jpg'"),
         ({"name": ["a 1"]}, "a list cannot hold the name 'a 1'"),
         ({"name": ["./a.jpg"]}, r"a list cannot hold the name './a.jpg'"),
+        ({"name": [" a.jpg"]}, "a list cannot hold the name ' a.jpg'"),
+        ({"name": ["a.jpg "]}, "a list cannot hold the name 'a.jpg '"),
+        ({"name": ["/a.jpg"]}, "train has the absolute path /a.jpg"),
         ({"name": ["a\\b.jpg"]}, "a list cannot hold the name"),
         ({"names": ("cat", " dog")}, r"classes.txt cannot hold the label name ' dog'"),
         ({"names": ("cat", "")}, r"classes.txt cannot hold the label name ''"),

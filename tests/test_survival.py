@@ -29,7 +29,9 @@ def start(folder, variant):
     """Start a run as a process of its own."""
     command = [sys.executable, str(HERE / "endless_run.py"), str(folder), variant]
     environment = {name: value for name, value in os.environ.items() if name != "XLA_FLAGS"}
-    log = (epath.Path(folder).parent / "log").open("a")
+    environment["PYTHONPATH"] = str(HERE.parent)
+    folder.parent.mkdir(exist_ok=True)
+    log = (folder.parent / "log").open("a")
     with log:
         return subprocess.Popen(command, stdout=log, stderr=log, env=environment, cwd=HERE.parent)
 
@@ -63,7 +65,6 @@ def test_a_run_killed_at_random_moments_ends_bit_for_bit_as_an_undisturbed_one(
 ):
     assert start(tmp_path / "whole" / "run", variant).wait() == 0
     folder, rng, killed = tmp_path / "killed" / "run", random.Random(variant), 0
-    folder.parent.mkdir()
     while killed < kills:
         process = start(folder, variant)
         before = (

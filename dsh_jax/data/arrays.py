@@ -6,7 +6,6 @@ import codecs
 import gzip
 import math
 import pickle
-import zipfile
 import zlib
 from collections.abc import Callable
 
@@ -14,7 +13,7 @@ import numpy as np
 from etils import epath
 
 from dsh_jax.data.images import ArrayImages
-from dsh_jax.data.lists import read_lines
+from dsh_jax.data.lists import MOST_CLASSES, read_lines
 from dsh_jax.data.source import PARTS, Source, multi_hot
 
 CIFAR_TRAIN = tuple(f"data_batch_{n}" for n in range(1, 6))
@@ -42,7 +41,7 @@ def npz(path: epath.PathLike) -> Source:
     try:
         with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
             held = dict(arrays.items())
-    except (OSError, EOFError, TypeError, ValueError, zipfile.BadZipFile) as error:
+    except Exception as error:  # a damaged file may raise anything
         raise ValueError(
             f"{path} cannot be read as .npz file ({error}): set data.data_dir to one that "
             "numpy.savez wrote of plain arrays."
@@ -51,15 +50,20 @@ def npz(path: epath.PathLike) -> Source:
         raise ValueError(f"{path} holds {sorted(held)}; wanted are `images` and `labels`.")
     image, label = held["images"], held["labels"]
     image = image[..., None] if image.ndim == 3 else image
-    if image.dtype != np.uint8 or image.ndim != 4 or image.shape[-1] not in (1, 3):
+    if (
+        image.dtype != np.uint8
+        or image.ndim != 4
+        or image.shape[-1] not in (1, 3)
+        or not image.size
+    ):
         raise ValueError(
             f"{path}: `images` are {image.dtype} of shape {held['images'].shape}; wanted are uint8 "
-            "[N, H, W], [N, H, W, 1] or [N, H, W, 3]."
+            "[N, H, W], [N, H, W, 1] or [N, H, W, 3], none of them 0."
         )
-    names = tuple(map(str, held["label_names"])) if "label_names" in held else ()
+    names = tuple(_npz_text(path, held, "label_names").tolist())
     label_NxC = _npz_labels(path, label, len(names))
-    split = held.get("split", np.zeros(len(image), "<U1")).astype(str)
-    unknown = sorted(set(split.ravel().tolist()) - {*PARTS, ""})
+    split = _npz_text(path, held, "split")
+    unknown = sorted(set(split.tolist()) - {*PARTS, ""})
     if unknown:
         raise ValueError(f"{path}: `split` holds {unknown}; wanted are {PARTS}, or empty.")
     return Source(
@@ -75,6 +79,11 @@ def npz(path: epath.PathLike) -> Source:
 def _npz_labels(path, label, classes):
     is_number = label.dtype == bool or np.issubdtype(label.dtype, np.integer)
     if is_number and label.ndim == 1 and label.size and label.dtype != bool:
+        if label.max() >= MOST_CLASSES:
+            raise ValueError(
+                f"{path}: `labels` go up to {label.max():,}; wanted are class numbers below "
+                f"{MOST_CLASSES:,}."
+            )
         return multi_hot(label, classes or int(label.max()) + 1)
     if is_number and label.ndim == 2 and label.shape[1] > 1 and np.isin(label, (0, 1)).all():
         return label.astype(np.uint8)
@@ -82,6 +91,14 @@ def _npz_labels(path, label, classes):
         f"{path}: `labels` are {label.dtype} of shape {label.shape}; wanted are integer classes "
         "[N], or 0 and 1 of each label [N, C], C at least 2."
     )
+
+
+def _npz_text(path, held, name):
+    """Return an array of text, empty where there is none of that name."""
+    text = held.get(name, np.zeros(0, np.str_))
+    if text.ndim != 1:
+        raise ValueError(f"{path}: `{name}` are of shape {text.shape}; wanted is one axis of text.")
+    return np.char.decode(text, "utf-8", "replace") if text.dtype.kind == "S" else text.astype(str)
 
 
 def cifar_python(data_dir: epath.PathLike) -> Source:
@@ -231,10 +248,11 @@ def idx(data_dir: epath.PathLike) -> Source:
     for stem in IDX_STEMS:
         image.append(_read_idx(folder, f"{stem}-images", 3))
         label.append(_read_idx(folder, f"{stem}-labels", 1))
-        if len(image[-1]) != len(label[-1]) or image[-1].shape[1:] != image[0].shape[1:]:
+        is_like = image[-1].shape[1:] == image[0].shape[1:]
+        if not image[-1].size or len(image[-1]) != len(label[-1]) or not is_like:
             raise ValueError(
                 f"{folder}: {stem} has images {image[-1].shape} and labels {label[-1].shape}; "
-                f"wanted are as many labels, and images like {image[0].shape[1:]}."
+                f"wanted are one or more, as many labels, and images like {image[0].shape[1:]}."
             )
     label_N = np.concatenate(label)
     classes = int(label_N.max()) + 1
@@ -249,7 +267,7 @@ def idx(data_dir: epath.PathLike) -> Source:
 
 
 def _read_idx(folder, stem, axes):
-    """Return the array of an IDX file: 0 0 8 axes, the lengths as big-endian int32, the bytes."""
+    """Return the array of an IDX file: 0 0 8 axes, the lengths as big-endian uint32, the bytes."""
     names = [f"{stem}{mark}idx{axes}-ubyte{gz}" for mark in "-." for gz in ("", ".gz")]
     path = next((folder / name for name in names if (folder / name).exists()), None)
     if not path:
@@ -262,7 +280,7 @@ def _read_idx(folder, stem, axes):
     except (OSError, EOFError, zlib.error) as error:
         raise ValueError(f"{path} cannot be read ({error}): fetch it again.") from error
     begin = 4 + 4 * axes
-    shape = tuple(np.frombuffer(data[4:begin], ">i4").tolist()) if len(data) >= begin else ()
+    shape = tuple(np.frombuffer(data[4:begin], ">u4").tolist()) if len(data) >= begin else ()
     if data[:4] != bytes((0, 0, 8, axes)) or len(data) - begin != math.prod(shape):
         raise ValueError(
             f"{path} begins with {data[:4].hex(' ')} and has {len(data):,} bytes; wanted is "

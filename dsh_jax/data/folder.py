@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import pathlib
 
 import numpy as np
 from etils import epath
@@ -41,7 +42,7 @@ def folder(
 
     Raises:
       ValueError: where there is no folder or no class, a class is empty or not in every part, a
-        folder cannot be read.
+        folder cannot be read or links to one that it is in, a name is not UTF-8.
     """
     root = epath.Path(data_dir).expanduser()
     name_N, others = _list_files(root)
@@ -97,7 +98,15 @@ def _walk(root):
             "rights of its folders."
         ) from error
 
+    def parents(path):
+        return map(os.path.realpath, pathlib.Path(path).parents)
+
     for path, folders, files in os.walk(root, onerror=refuse, followlinks=True):
+        if os.path.islink(path) and os.path.realpath(path) in parents(path):
+            raise ValueError(
+                f"{path} links to a folder that it is in, so its images come again and again: "
+                "remove the link."
+            )
         folders[:] = sorted(name for name in folders if name[0] != ".")
         yield path, list(folders), [name for name in files if name[0] != "."]
 
@@ -110,6 +119,13 @@ def _list_files(root):
         images = [name for name in files if name.lower().endswith(ENDINGS)]
         names += images if below == "." else [f"{below}/{name}" for name in images]
         others += len(files) - len(images)
+    # What Linux calls a file may be any bytes; Python marks those that are no UTF-8.
+    wrong = [name for name in names if name.encode(errors="replace").decode() != name]
+    if wrong:
+        raise ValueError(
+            f"{root}: the names of {len(wrong):,} images are not UTF-8, such as {wrong[0]!a}: "
+            "rename them."
+        )
     return sorted(names), others
 
 

@@ -24,7 +24,7 @@ MOST_CLASSES = 10_000
 
 # The shortest path that leaves nothing but numbers, so a path may hold blanks.
 LINE = re.compile(r"(.+?)((?:[ \t]+[0-9]{1,9})+)")
-LIST_FILE = re.compile(rf"(?:.*_)?({'|'.join(PART_OF)})\.txt", re.IGNORECASE)
+LIST_FILE = re.compile(rf"(?!\.)(?:.*_)?({'|'.join(PART_OF)})\.txt", re.IGNORECASE)
 
 
 def lists(
@@ -40,7 +40,8 @@ def lists(
 
     A line is `<path> <0 or 1 of each label>` or `<path> <class number>`. The files are
     `train.txt`, `database.txt` (`db.txt`) and `query.txt` (`test.txt`) in any case, with or without
-    something and `_` before; `classes.txt` or `labels.txt` may name the labels, one a line.
+    something and `_` before, and not hidden; `classes.txt` or `labels.txt` may name the labels, one
+    a line.
 
     Args:
       data_dir: folder that the paths start from.
@@ -143,8 +144,9 @@ def write_lists(source: Source, parts: Mapping[str, np.ndarray], folder: epath.P
         lines_of[part] = []
         for row in rows:
             line = f"{name_N[row]} {' '.join(map(str, source.label_NxC[row]))}"
-            match = LINE.fullmatch(line)
-            if not match or "\n" in line or clean_path(match[1], "", "") != name_N[row]:
+            # As reading sees it: without the blanks around a line.
+            match = LINE.fullmatch(line.strip())
+            if not match or "\n" in line or clean_path(match[1], "", part) != name_N[row]:
                 raise ValueError(f"a list cannot hold the name {str(name_N[row])!r}: rename it.")
             lines_of[part].append(line)
     lines_of["classes"] = source.label_names

@@ -1,0 +1,136 @@
+"""Several processes train one run: the same parameters as one process with as many devices."""
+
+import contextlib
+import os
+import socket
+import subprocess
+import sys
+
+import endless_run
+import jax
+import numpy as np
+import pytest
+from etils import epath
+
+from dsh_jax import build, parallel
+from dsh_jax.checkpoint import Checkpoints
+from dsh_jax.run import read_metrics
+
+HERE = epath.Path(__file__).parent
+
+
+def test_one_process_holds_everything():
+    assert (parallel.process_index(), parallel.process_count()) == (0, 1)
+    assert parallel.global_device_count() == parallel.device_count() == 4
+    value = np.arange(7, dtype=np.float64)
+    np.testing.assert_array_equal(value[parallel.own_part(7)], value)
+    assert parallel.join_parts(value, 7) is value
+    assert parallel.sum_over_processes(value) is value
+    parallel.wait_for_all("here")
+    parallel.disconnect()
+
+
+@pytest.mark.parametrize("rows", [2, 7, 8, 100])
+@pytest.mark.parametrize("processes", [1, 2, 3])
+def test_parts_hold_every_row_once(monkeypatch, rows, processes):
+    monkeypatch.setattr(parallel, "process_count", lambda: processes)
+    parts = []
+    for process in range(processes):
+        monkeypatch.setattr(parallel, "process_index", lambda p=process: p)
+        parts.append(np.arange(rows)[parallel.own_part(rows)])
+    np.testing.assert_array_equal(np.concatenate(parts), np.arange(rows))
+    assert max(map(len, parts)) - min(map(len, parts)) <= 1
+
+    padded = [np.pad(part, (0, -(-rows // processes) - len(part))) for part in parts]
+    everything = np.stack([part.view(np.uint8) for part in padded])
+    monkeypatch.setattr(parallel.multihost_utils, "process_allgather", lambda _: everything)
+    np.testing.assert_array_equal(parallel.join_parts(parts[-1], rows), np.arange(rows))
+
+
+@pytest.mark.parametrize(
+    ("variables", "options"),
+    [
+        ({}, None),
+        ({"SLURM_STEP_NUM_TASKS": "1", "SLURM_STEP_NODELIST": "n1"}, None),
+        ({"SLURM_STEP_NUM_TASKS": "2"}, None),  # no step
+        ({"SLURM_STEP_NUM_TASKS": "2", "SLURM_STEP_NODELIST": "n[1-2]"}, {}),
+        (
+            {
+                "SLURM_STEP_NUM_TASKS": "2",
+                "SLURM_STEP_NUM_NODES": "2",
+                "SLURM_STEP_NODELIST": "n[1-2]",
+                "CUDA_VISIBLE_DEVICES": "4,5,6",
+            },
+            {"local_device_ids": [0, 1, 2]},
+        ),
+    ],
+)
+def test_steps_of_slurm_are_recognised(monkeypatch, variables, options):
+    calls = []
+    for name in [*os.environ]:
+        if name.startswith(("SLURM_", "CUDA_")):
+            monkeypatch.delenv(name)
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setattr(jax.distributed, "initialize", lambda **given: calls.append(given))
+    assert parallel.connect() == (options is not None)
+    assert calls == ([] if options is None else [{"initialization_timeout": 120, **options}])
+
+
+def free_port():
+    with socket.socket() as one:
+        one.bind(("127.0.0.1", 0))
+        return one.getsockname()[1]
+
+
+def train_together(folder, devices, *, stop_step=0):
+    """Train as one process for each number of devices; return when all have ended well."""
+    folder.parent.mkdir(exist_ok=True)
+    port, processes = free_port(), []
+    for number, count in enumerate(devices):
+        environment = os.environ | {
+            "PYTHONPATH": str(HERE.parent),
+            "XLA_FLAGS": f"--xla_force_host_platform_device_count={count}",
+            "JAX_COORDINATOR_BIND_ADDRESS": f"127.0.0.1:{port}",
+        }
+        command = [sys.executable, str(HERE / "endless_run.py"), str(folder), "short"]
+        command += [str(stop_step), f"127.0.0.1:{port}", str(len(devices)), str(number)]
+        log = (folder.parent / f"log-{number}").open("w")
+        with log:
+            processes.append(subprocess.Popen(command, stdout=log, stderr=log, env=environment))
+    codes = [process.wait(timeout=500) for process in processes]
+    logs = [(folder.parent / f"log-{n}").read_text()[-3000:] for n in range(len(devices))]
+    assert codes == [85 if stop_step else 0] * len(devices), "\n".join(logs)
+
+
+def params_of(folder):
+    config = endless_run.config("short")
+    with contextlib.closing(Checkpoints(folder)) as checkpoints:
+        saved = checkpoints.restore_latest(build.build(config).state_shapes)
+    assert saved.step == 12
+    return saved.state.params
+
+
+@pytest.mark.slow
+def test_two_processes_of_two_devices_train_what_one_of_four_does(tmp_path):
+    folders = {name: tmp_path / name / "run" for name in ("one", "two", "there", "back")}
+    train_together(folders["one"], [4])
+    train_together(folders["two"], [2, 2])
+    # A checkpoint of either goes on in the other.
+    train_together(folders["there"], [2, 2], stop_step=6)
+    train_together(folders["there"], [4])
+    train_together(folders["back"], [4], stop_step=6)
+    train_together(folders["back"], [2, 2])
+    wanted = params_of(folders["one"])
+    for name in ("two", "there", "back"):
+        jax.tree.map(
+            lambda a, b: np.testing.assert_allclose(a, b, atol=1e-5),
+            params_of(folders[name]),
+            wanted,
+        )
+        one, other = (read_metrics(folders[n] / "metrics.jsonl") for n in ("one", name))
+        # Process 0 alone writes: no record twice.
+        assert [r["step"] for r in one] == [r["step"] for r in other]
+        for record, twin in zip(one, other, strict=True):
+            for key in record.keys() - {"images_per_second"}:
+                assert record[key] == pytest.approx(twin[key], abs=1e-4), (name, key)
