@@ -65,6 +65,12 @@ def global_device_count() -> int:
     return jax.device_count()
 
 
+def peak_memory() -> int:
+    """Return the bytes that the fullest device of this process has held, 0 where none says."""
+    counts = [device.memory_stats() or {} for device in jax.local_devices()]
+    return max(count.get("peak_bytes_in_use", 0) for count in counts)
+
+
 def process_index() -> int:
     """Return the number of this process; number 0 writes what is written once."""
     return jax.process_index()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import collections
 import contextlib
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import jax
@@ -32,6 +32,7 @@ def train(
     *,
     described: build.Run | None = None,
     stop_step: int | None = None,
+    profile_steps: int = 0,
 ) -> bool:
     """Train a network to the end of its config, from the latest checkpoint where there is one.
 
@@ -40,6 +41,7 @@ def train(
       workdir: the run's folder; holds config, split, metrics, TensorBoard files, checkpoints.
       described: what `build.build` makes of the config, where the caller has it already.
       stop_step: save and stop after this step, as an interruption would.
+      profile_steps: how many steps to trace into `workdir/profile`, from the tenth of this process.
 
     Returns:
       True where training is complete, False where it was interrupted.
@@ -61,10 +63,22 @@ def train(
                 evaluate.check_split(run.split, folder)
             splits.save(run.split, folder / "split.npz")
         parallel.wait_for_all("folder")
-        return _train(config, run, epath.Path(workdir).expanduser().resolve(), stop_step)
+        folder = epath.Path(workdir).expanduser().resolve()
+        profile = None
+        if profile_steps:
+            profile = periodic_actions.Profile(
+                logdir=folder / "profile", num_profile_steps=profile_steps, profile_duration_ms=None
+            )
+        return _train(config, run, folder, stop_step, profile)
 
 
-def _train(config: ConfigDict, run: build.Run, folder: epath.Path, stop_step: int | None) -> bool:
+def _train(
+    config: ConfigDict,
+    run: build.Run,
+    folder: epath.Path,
+    stop_step: int | None,
+    profile: Callable[[int], Any] | None,
+) -> bool:
     """Train in a folder that is this process's own."""
     started = time.monotonic()
     state = run.initial_state()
@@ -92,7 +106,7 @@ def _train(config: ConfigDict, run: build.Run, folder: epath.Path, stop_step: in
                 state = _enter(state, stage)
             # As the step returns it: it would compile again for its own results.
             state = parallel.replicate(state)
-            loop = _Loop(config, run, stage, checkpoints, writer, validator, interruption)
+            loop = _Loop(config, run, stage, checkpoints, writer, validator, interruption, profile)
             state, done = loop(state, window, stop_step=stop_step)
             window = {}
             # A stage may be complete where the run is not.
@@ -155,6 +169,36 @@ class Validator:
         return {"map": result.metrics["map"], "accuracy": float(query.is_right_N.mean())}
 
 
+class _Pace:
+    """How fast steps follow each other, pauses left out."""
+
+    def __init__(self, batch_size: int):
+        self._batch_size = batch_size
+        self._seconds: list[float] = []
+        self.started = self._last = time.monotonic()
+
+    def step(self) -> None:
+        """Note the end of a step."""
+        now = time.monotonic()
+        self._seconds.append(now - self._last)
+        self._last = now
+
+    def pause(self) -> None:
+        """Leave out what was done since the last step."""
+        self._last = time.monotonic()
+
+    def scalars(self) -> dict[str, float]:
+        """Return the speed since the last call, and the most memory that a device has used."""
+        seconds, self._seconds = np.array(self._seconds), []
+        scalars = {
+            "images_per_second": self._batch_size / float(seconds.mean()),
+            "speed/step_ms": 1e3 * float(np.median(seconds)),
+            "speed/step_ms_slowest": 1e3 * float(seconds.max()),
+        }
+        memory = parallel.peak_memory()
+        return scalars | ({"speed/device_memory_gb": memory / 1e9} if memory else {})
+
+
 class _Loop:
     """The steps of one stage."""
 
@@ -167,6 +211,7 @@ class _Loop:
         writer: metric_writers.MetricWriter,
         validator: Validator,
         interruption: Interruption,
+        profile: Callable[[int], Any] | None,
     ):
         self._config = config
         self._run = run
@@ -176,7 +221,7 @@ class _Loop:
         self._validator = validator
         self._interruption = interruption
         self._window: collections.defaultdict[str, list[float]] = collections.defaultdict(list)
-        self._steps_read = 0  # by this process, since the last record
+        self._profile = profile
 
     def __call__(
         self, state: TrainState, window: Mapping[str, list[float]], *, stop_step: int | None
@@ -210,15 +255,22 @@ class _Loop:
         progress = periodic_actions.ReportProgress(
             num_train_steps=self._run.stages[-1].stop, writer=None, every_secs=30.0
         )
-        window_start = time.monotonic()
+        pace = _Pace(training.batch_size)
         unread: list[tuple[int, Any]] = []
         step = first
         try:
             for step, batch in enumerate(batches, start=first + 1):
+                if self._profile is not None:
+                    self._profile(step)
                 state, metrics = stage.step(state, batch)
+                if step == first + 1:
+                    jax.block_until_ready(metrics)
+                    logging.info("first step, compiled in %.1f s", time.monotonic() - pace.started)
+                    pace.pause()
                 # Step N is on its way: reading step N−1 now never stalls the devices.
                 self._read(unread)
                 unread = [(step, metrics)]
+                pace.step()
                 progress(step)
                 # First: every process must ask at every step.
                 stopping = self._interruption.reached(step) or step in (stage.stop, stop_step)
@@ -229,12 +281,10 @@ class _Loop:
                     self._read(unread)
                     unread = []
                 if is_log:
-                    self._log(step, time.monotonic() - window_start)
-                    window_start = time.monotonic()
+                    self._log(step, pace.scalars())
                 if is_validation or stopping:
-                    started = time.monotonic()
                     self._save(step, state, validate=is_validation)
-                    window_start += time.monotonic() - started  # not the steps' time
+                    pace.pause()
                 if stopping:
                     break
         finally:
@@ -244,23 +294,16 @@ class _Loop:
     def _read(self, unread: list[tuple[int, Any]]) -> None:
         """Fetch metrics from the devices; raise where one is not finite."""
         for step, metrics in unread:
-            self._steps_read += 1
             for name, value in check_finite(step, jax.device_get(metrics)).items():
                 self._window[name].append(value)
 
-    def _log(self, step: int, seconds: float) -> None:
+    def _log(self, step: int, speed: Mapping[str, float]) -> None:
         """Write the means since the last time."""
         means = {name: float(np.mean(values)) for name, values in self._window.items()}
-        rate = self._steps_read * self._config.training.batch_size / seconds
+        rate = speed["images_per_second"]
         self._window.clear()
-        self._steps_read = 0
-        self._writer.write_scalars(
-            step,
-            {
-                **{f"train/{name}": value for name, value in means.items()},
-                "images_per_second": rate,
-            },
-        )
+        scalars = {f"train/{name}": value for name, value in means.items()}
+        self._writer.write_scalars(step, {**scalars, **speed})
         terms = "  ".join(f"{name} {value:.4f}" for name, value in means.items())
         logging.info(
             "%s %d/%d  %s  %.0f images/s", self._stage.name, step, self._stage.stop, terms, rate

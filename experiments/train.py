@@ -8,8 +8,11 @@ SIGUSR2, it saves and ends with exit code 85, on which a scheduler may start it 
 """
 
 import json
+import time
 
+import jax
 from absl import app, flags, logging
+from etils import epath
 from ml_collections import config_flags
 
 from experiments import console  # first: it quiets TensorFlow before its import
@@ -24,6 +27,10 @@ _COORDINATOR = flags.DEFINE_string(
 )
 _PROCESSES = flags.DEFINE_integer("processes", 1, "How many processes; Slurm's are found.", 1)
 _PROCESS = flags.DEFINE_integer("process", 0, "Number of this process.", 0)
+_PROFILE = flags.DEFINE_integer("profile", 0, "Steps to trace for XProf, into workdir/profile.", 0)
+_CACHE = flags.DEFINE_string(
+    "compilation_cache", "", "Folder of compiled programs, shared by runs on like machines."
+)
 flags.mark_flags_as_required(["config", "workdir"])
 
 
@@ -35,9 +42,15 @@ def main(argv):
     with console.clear_errors():
         if _PROCESSES.value > 1 and not _COORDINATOR.value:
             raise ValueError("--processes needs --coordinator=host:port, the same for all.")
+        if _CACHE.value:
+            jax.config.update(
+                "jax_compilation_cache_dir", str(epath.Path(_CACHE.value).expanduser())
+            )
         parallel.connect(_COORDINATOR.value, _PROCESSES.value, _PROCESS.value)
+        started = time.monotonic()
         described = build.build(config)
-        if not train.train(config, workdir, described=described):
+        logging.info("data and network described in %.1f s", time.monotonic() - started)
+        if not train.train(config, workdir, described=described, profile_steps=_PROFILE.value):
             parallel.disconnect()
             return REQUEUE
         evaluation = evaluate.evaluate_run(config, described, workdir)

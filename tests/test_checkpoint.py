@@ -144,6 +144,8 @@ HOWS += ["metrics truncated", "metrics emptied", "metrics gone"]
 HOWS += ["description emptied", "description truncated", "description gone"]
 
 
+# Orbax leaves coroutines behind where it cannot read, which the garbage collector complains of.
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 @pytest.mark.parametrize("how", HOWS)
 def test_a_damaged_checkpoint_is_named_put_aside_and_the_one_before_serves(tmp_path, caplog, how):
     logging.get_absl_logger().propagate = True
@@ -161,6 +163,7 @@ def test_a_damaged_checkpoint_is_named_put_aside_and_the_one_before_serves(tmp_p
         assert checkpoints.restore_best(make_state).step == 3
 
 
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 def test_a_damaged_best_checkpoint_gives_way_to_the_next_best(tmp_path):
     save(tmp_path, [0.1, 0.9, 0.2, 0.3])
     damage(tmp_path, 2, "flipped")
@@ -168,6 +171,7 @@ def test_a_damaged_best_checkpoint_gives_way_to_the_next_best(tmp_path):
         assert checkpoints.restore_best(make_state).step == 4
 
 
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 def test_where_all_are_damaged_there_is_none(tmp_path):
     save(tmp_path, [0.1])
     damage(tmp_path, 1, "emptied")

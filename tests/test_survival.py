@@ -42,14 +42,16 @@ def end_of(folder, variant):
     with contextlib.closing(Checkpoints(folder)) as checkpoints:
         saved = checkpoints.restore_latest(build.build(config).state_shapes)
     records = read_metrics(epath.Path(folder) / "metrics.jsonl")
-    for record in records:
-        record.pop("images_per_second", None)
-    return saved.step, digest(saved.state), records
+    return saved.step, digest(saved.state), [without_speed(record) for record in records]
 
 
-def trains(folder):
-    """Whether the process is past its start: it has opened the checkpoints."""
-    return (epath.Path(folder) / "metrics.jsonl").exists()
+def without_speed(record):
+    """Return a record's numbers that do not depend on the machine."""
+    return {
+        name: value
+        for name, value in record.items()
+        if name != "images_per_second" and not name.startswith("speed/")
+    }
 
 
 def wait_for(condition, process):
@@ -113,10 +115,7 @@ def whole(quick, tmp_path_factory):
 
 def records(folder):
     """Return the records without their speed, which is never the same."""
-    return [
-        {name: value for name, value in record.items() if name != "images_per_second"}
-        for record in read_metrics(folder / "metrics.jsonl")
-    ]
+    return [without_speed(record) for record in read_metrics(folder / "metrics.jsonl")]
 
 
 def test_records_do_not_tell_where_a_run_was_stopped(whole, tmp_path):
@@ -128,6 +127,8 @@ def test_records_do_not_tell_where_a_run_was_stopped(whole, tmp_path):
     assert records(tmp_path / "run") == records(whole)
 
 
+# Orbax leaves coroutines behind where it cannot read, which the garbage collector complains of.
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 @pytest.mark.parametrize("how", ["truncated", "emptied", "flipped"])
 def test_training_goes_on_before_a_damaged_checkpoint(whole, tmp_path, caplog, how):
     logging.get_absl_logger().propagate = True
