@@ -268,6 +268,12 @@ def _write(evaluation, label, folder, *, bits, split_hash) -> None:
         np.savez_compressed(file, **arrays)
     writer = make_writer(folder, keep=lambda record: "eval/map" not in record)
     writer.write_scalars(evaluation.step, evaluation.scalars())
+    # How close the activations are to bits: all of them, and each bit's mean.
+    activation_NxK = evaluation.encoded["query"].bcoding_NxK
+    writer.write_histograms(
+        evaluation.step,
+        {"eval/bcoding": activation_NxK.ravel(), "eval/bit_mean": evaluation.bit_mean_K},
+    )
     writer.close()
 
 

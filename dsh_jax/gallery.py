@@ -8,13 +8,14 @@ import jax
 import numpy as np
 from etils import epath
 from ml_collections import ConfigDict
+from PIL import Image
 
 from dsh_jax import build, contact_sheet, plots, retrieval
 from dsh_jax.augment import pad_small, to_unit
 from dsh_jax.data.source import Source
 from dsh_jax.evaluate import Evaluation
 from dsh_jax.report import Gallery, write_report
-from dsh_jax.run import environment, read_metrics
+from dsh_jax.run import environment, read_metrics, write_images
 
 
 def neighbours(
@@ -56,6 +57,32 @@ def neighbours(
 def names(source: Source, row: int) -> str:
     """Return the labels of a row as text."""
     return ", ".join(source.label_names[c] for c in np.flatnonzero(source.label_NxC[row]))
+
+
+def neighbour_sheet(gallery: Gallery) -> Image.Image:
+    """Return a sheet with a row for each query: the query, then its neighbours with distances.
+
+    Args:
+      gallery: of some queries.
+
+    Returns:
+      An RGB image of Pillow.
+    """
+    image = np.concatenate([gallery.query_image[:, None], gallery.neighbour_image], axis=1)
+    captions = [
+        caption
+        for i, label in enumerate(gallery.query_label)
+        for caption in (
+            label,
+            *(
+                f"{'✓' if right else '✗'} {distance}"
+                for right, distance in zip(gallery.relevant[i], gallery.distance[i], strict=True)
+            ),
+        )
+    ]
+    return contact_sheet.contact_sheet(
+        image.reshape(-1, *image.shape[2:]), captions, columns=image.shape[1]
+    )
 
 
 def reconstructions(
@@ -143,6 +170,13 @@ def report_run(
     results = {f"database={part}": result for part, result in evaluation.results.items()}
     numbers = {title: dict(result.metrics) for title, result in results.items()}
     numbers[f"database={headline}"] |= evaluation.code
+    sheets = {title: neighbour_sheet(gallery) for title, gallery in galleries.items()}
+    if original is not None:
+        both = np.concatenate([original, decoded])
+        sheets["Originals above, reconstructions below"] = contact_sheet.contact_sheet(
+            both, columns=len(original)
+        )
+    write_images(folder, evaluation.step, {k: np.asarray(v) for k, v in sheets.items()})
     made = environment()
     path = folder / "report.html"
     write_report(

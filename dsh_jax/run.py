@@ -267,6 +267,19 @@ def make_writer(
     )
 
 
+def write_images(folder: epath.Path, step: int, images: Mapping[str, np.ndarray]) -> None:
+    """Write pictures to TensorBoard.
+
+    Args:
+      folder: of the run.
+      step: they belong to.
+      images: title to uint8 [H, W, 3].
+    """
+    writer = metric_writers.SummaryWriter(str(folder / "tensorboard"))
+    writer.write_images(step, {title: image[None] for title, image in images.items()})
+    writer.close()
+
+
 def check_finite(step: int, metrics: Mapping[str, Any]) -> dict[str, float]:
     """Return a step's metrics as floats.
 

@@ -7,6 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 import tiny
+from tensorboard.backend.event_processing import event_accumulator
 
 from dsh_jax import build, gallery
 from dsh_jax.data.images import ArrayImages
@@ -155,3 +156,36 @@ def test_reconstructions_are_images_of_the_size_that_the_network_sees(run, evalu
     np.testing.assert_array_equal(original, run.source.images.take(np.arange(10)))
     assert decoded.shape == original.shape
     assert decoded.dtype == np.uint8
+
+
+def test_tensorboard_holds_neighbours_reconstructions_and_activations(run, evaluation, folder):
+    gallery.report_run(tiny.config(), run, evaluation, folder)
+    held = event_accumulator.EventAccumulator(
+        str(folder / "tensorboard"), size_guidance={"tensors": 0}
+    )
+    held.Reload()
+    tags = set(held.Tags()["tensors"])
+    assert {
+        "Queries drawn at random",
+        "Queries with the lowest average precision",
+        "Originals above, reconstructions below",
+        "eval/bcoding",
+        "eval/bit_mean",
+        "eval/map",
+    } <= tags
+
+
+def test_sheet_has_a_row_for_each_query(run, evaluation):
+    split = run.split
+    shown = gallery.neighbours(
+        run.source,
+        split.query[:3],
+        evaluation.encoded["query"].packed_NxW[:3],
+        evaluation.rows["train"],
+        evaluation.encoded["train"].packed_NxW,
+        count=4,
+    )
+    sheet = gallery.neighbour_sheet(shown)
+    one = gallery.contact_sheet.contact_sheet(shown.query_image, [""] * 3, columns=1)
+    assert sheet.height == one.height
+    assert sheet.width > 4 * one.width - 4 * 8
