@@ -18,6 +18,12 @@ def get_config(variant: str = "intended") -> ConfigDict:
     config.variant = variant
     config.seed = 0  # of parameters, shuffling and augmentation
 
+    # Of experiments.sweep: settings and their values, (("model.bits", (12, 24)), ("seed", (0, 1))).
+    config.sweep = ()  # a run has none
+    config.sweep_kind = "grid"  # grid | zip | random, see dsh_jax/sweep.py
+    config.sweep_points = 0  # how many, of random
+    config.sweep_seed = 0  # of random and of a search
+
     config.data = data = ConfigDict()
     # A data set of ours (digits, mirflickr, nuswide), a form in which people hold theirs (lists,
     # folder, csv, npz, cifar-python, cifar-bin, idx), or any TFDS image-classification set.

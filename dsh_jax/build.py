@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import jax
@@ -27,6 +27,14 @@ from dsh_jax.step import (
     train_step,
 )
 
+# The settings that are plain factors of a training step, which a traced array may stand for.
+SCALARS = (
+    "optimizer.learning_rate",
+    "optimizer.weight_decay",
+    *("loss.x", "loss.y", "loss.z", "loss.r"),
+    *("loss.beta", "loss.beta_growth", "loss.beta_power"),
+)
+
 
 @dataclasses.dataclass(frozen=True)
 class Stage:
@@ -35,7 +43,7 @@ class Stage:
     Attributes:
       name: `autoencoder`, `hashing` or `joint`.
       start, stop: its steps, stop exclusive.
-      step: the mapped `(state, batch) -> (state, metrics)`.
+      step: the mapped `(state, batch) -> (state, metrics)`; of `one_device_stages` not mapped.
       optimizer: to start its state with.
     """
 
@@ -208,7 +216,35 @@ def make_stages(
     Raises:
       ValueError: for an unknown mode or training without steps.
     """
+    return [
+        dataclasses.replace(stage, step=parallel.parallel_step(stage.step))
+        for stage in one_device_stages(config, model, steps_per_epoch, multilabel)
+    ]
+
+
+def one_device_stages(
+    config: ConfigDict,
+    model: DSH,
+    steps_per_epoch: int,
+    multilabel: bool,
+    scalars: Mapping[str, jax.Array] | None = None,
+) -> list[Stage]:
+    """Return the stages of a config, their steps not yet mapped over devices.
+
+    Args:
+      config, model, steps_per_epoch, multilabel: see `make_stages`.
+      scalars: values in place of the config's, by names in `SCALARS`; they may be traced. The
+        config alone says which terms there are: whether r, or λ in the loss, is above 0.
+
+    Returns:
+      A list of Stage.
+
+    Raises:
+      ValueError: see `make_stages`.
+    """
     training, loss, rate = config.training, config.loss, config.optimizer
+    value = {name: config[name.split(".")[0]][name.split(".")[1]] for name in SCALARS}
+    value.update(scalars or {})
     if training.mode not in ("joint", "two_stage"):
         raise ValueError(f"training.mode is {training.mode!r}; it must be 'joint' or 'two_stage'.")
     hashing_steps = duration(training, "hashing", steps_per_epoch)
@@ -217,15 +253,19 @@ def make_stages(
     shared = {
         "model": model,
         "augment": augmentation(config),
-        "beta": beta_schedule(beta=loss.beta, growth=loss.beta_growth, power=loss.beta_power),
+        "beta": beta_schedule(
+            beta=value["loss.beta"],
+            growth=value["loss.beta_growth"],
+            power=value["loss.beta_power"],
+        ),
         "ema_decay": training.ema_decay,
-        "axis_name": parallel.AXIS,
+        "axis_name": model.axis_name,
     }
 
     def stage(name, start, steps, objective, *, decode, weight_decay, **options) -> Stage:
         schedule = make_schedule(
             rate.schedule,
-            peak=rate.learning_rate,
+            peak=value["optimizer.learning_rate"],
             steps=steps,
             warmup_steps=round(rate.warmup * steps),
             boundaries=tuple(rate.boundaries),
@@ -246,7 +286,7 @@ def make_stages(
             **shared,
             **options,
         )
-        return Stage(name, start, start + steps, parallel.parallel_step(step), optimizer)
+        return Stage(name, start, start + steps, step, optimizer)
 
     stages = []
     autoencoder_steps = 0
@@ -266,10 +306,10 @@ def make_stages(
     objective = hashing_objective(
         multilabel=multilabel,
         applied_to=loss.applied_to,
-        x=loss.x,
-        y=loss.y,
-        z=loss.z,
-        r=loss.r,
+        x=value["loss.x"],
+        y=value["loss.y"],
+        z=value["loss.z"],
+        r=value["loss.r"],
         bit_balance=loss.bit_balance,
         decorrelation=loss.decorrelation,
         multilabel_loss=loss.multilabel,
@@ -297,8 +337,8 @@ def make_stages(
             hashing_steps,
             objective,
             decode=loss.r > 0,
-            weight_decay=rate.weight_decay if decoupled else 0.0,
-            penalty=0.0 if decoupled else rate.weight_decay,
+            weight_decay=value["optimizer.weight_decay"] if decoupled else 0.0,
+            penalty=0.0 if decoupled else value["optimizer.weight_decay"],
             penalty_kernels=rate.weight_decay_kernels,
         )
     )
@@ -366,7 +406,7 @@ def build(config: ConfigDict) -> Run:
     steps_per_epoch = -(-len(split.train) // max(training.batch_size, 1))
     # These two only to fail now, and not at the first batch.
     duration(config.evaluation, "validate_every", steps_per_epoch)
-    pipeline.check_batch(training.batch_size, parallel.device_count())
+    pipeline.check_batch(training.batch_size, parallel.global_device_count())
     pipeline.labelled_rows_per_batch(
         training.batch_size, training.labelled_share, has_unlabelled=len(split.unlabelled) > 0
     )

@@ -225,6 +225,11 @@ def weight_penalty(params: Any, *, kernels: Literal["all", "classifier"] = "all"
     return jnp.sum(jnp.stack([jnp.sum(leaf.astype(jnp.float32) ** 2) for leaf in chosen]))
 
 
+def is_on(weight: float | jax.Array) -> bool:
+    """Return whether a term of this weight is computed: not for 0, always for a traced weight."""
+    return isinstance(weight, jax.core.Tracer) or bool(weight)
+
+
 def masked_mean(
     value_B: jax.Array, where_B: jax.Array, *, axis_name: str | None = None
 ) -> jax.Array:
@@ -333,7 +338,7 @@ def dsh_objective(
         "balance": reduce(balance_loss(bcoding_BxK), everywhere_B),
     }
     total = x * terms["classification"] + y * terms["binarization"] + z * terms["balance"]
-    if r:
+    if is_on(r):
         if image_BxHxWxC is None or decoded_BxHxWxC is None:
             raise ValueError(
                 f"r is {r}, so the reconstruction term counts, but an image or its decoding is "

@@ -77,7 +77,7 @@ def beta_schedule(*, beta: float, growth: float, power: float) -> Callable[[jax.
     growth .005 and power .5 and change every 200 steps).
 
     Args:
-      beta: β at step 0, above 0.
+      beta: β at step 0, above 0; a traced value, here and below, is taken as it is.
       growth: per step, at least 0.
       power: of the growth.
 
@@ -87,7 +87,8 @@ def beta_schedule(*, beta: float, growth: float, power: float) -> Callable[[jax.
     Raises:
       ValueError: for beta <= 0 or growth < 0.
     """
-    if beta <= 0 or growth < 0:
+    is_traced = isinstance(beta, jax.core.Tracer) or isinstance(growth, jax.core.Tracer)
+    if not is_traced and (beta <= 0 or growth < 0):
         raise ValueError(f"beta is {beta} and its growth {growth}; beta > 0 and growth >= 0.")
     return lambda step: beta * (1 + growth * step) ** power
 
@@ -201,7 +202,7 @@ def train_step(
             mutable=["batch_stats"],
         )
         total, terms = objective(outputs, image, batch, axis_name)
-        if penalty:
+        if losses.is_on(penalty):
             terms["penalty"] = losses.weight_penalty(params, kernels=penalty_kernels)
             total += penalty * terms["penalty"]
         best_Bx1 = outputs.score.argmax(-1)[:, None]
