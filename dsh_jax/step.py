@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from typing import Any
 
@@ -58,7 +59,7 @@ def create_state(
       TrainState.
     """
     init_key, key = jax.random.split(jax.random.PRNGKey(seed))
-    variables = jax.jit(model.init)(init_key, jnp.zeros((1, *model.shape), jnp.float32))
+    variables = _initial_variables(model, init_key)
     params, batch_stats = variables["params"], variables.get("batch_stats", {})
     return TrainState(
         step=jnp.zeros((), jnp.int32),
@@ -68,6 +69,12 @@ def create_state(
         ema={"params": params, "batch_stats": batch_stats} if ema else None,
         key=key,
     )
+
+
+@functools.partial(jax.jit, static_argnums=0)
+def _initial_variables(model: DSH, key: jax.Array) -> dict[str, Any]:
+    """Return the network's variables; compiled once for all seeds."""
+    return model.init(key, jnp.zeros((1, *model.shape), jnp.float32))
 
 
 def beta_schedule(*, beta: float, growth: float, power: float) -> Callable[[jax.Array], jax.Array]:

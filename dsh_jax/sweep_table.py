@@ -232,7 +232,7 @@ def curves(records: Sequence[Record], against: str) -> list[Curve]:
         )
     lines: dict[str, list[tuple[float, float, float]]] = {}
     for group in groups(records):
-        others = [f"{key}={value}" for key, value in group.point.items() if key != against]
+        others = [f"{key}={_short(v)}" for key, v in group.point.items() if key != against]
         mean, sd = group.mean[MAP], group.sd.get(MAP, 0.0)
         lines.setdefault(" ".join(others), []).append((group.point[against], mean, sd))
     found = []
@@ -246,6 +246,11 @@ def curves(records: Sequence[Record], against: str) -> list[Curve]:
                 Curve("mean − sd", x, mean - sd),
             ]
     return found
+
+
+def _short(value: Any) -> str:
+    """Return a value for a legend."""
+    return f"{value:.3g}" if isinstance(value, float) else str(value)
 
 
 def aligned(rows: Sequence[Sequence[str]]) -> list[str]:

@@ -57,6 +57,8 @@ _EXTRA = flags.DEFINE_multi_string("slurm_extra", [], "Any other key=value of sb
 _WAIT = flags.DEFINE_bool("wait", True, "Stay until Slurm's jobs end; a search always does.")
 flags.mark_flags_as_required(["workdir"])
 
+MOST_LINES = 8  # in a plot
+
 
 def make_launcher(workdir: epath.Path) -> Launcher:
     """Return the launcher that the flags describe."""
@@ -116,8 +118,11 @@ def collect(workdir: epath.Path, points: Mapping[str, Mapping]) -> bool:
     key = _AGAINST.value or sweep_table.against_key(records)
     if key and any(record.state == "finished" for record in records):
         lines = sweep_table.curves(records, key)
-        plots.save_lines(workdir / "sweep.png", f"mAP, {workdir.name}", lines, xlabel=key,
-                         ylabel="mAP, tie-aware, whole ranking")  # fmt: skip
+        # Of random points each is a line by itself: no plot, unless one is asked for.
+        is_plot = len(lines) <= MOST_LINES and max(len(line.x) for line in lines) > 1
+        if _AGAINST.value or is_plot or len(lines) == 1:
+            plots.save_lines(workdir / "sweep.png", f"mAP, {workdir.name}", lines, xlabel=key,
+                             ylabel="mAP, tie-aware, whole ranking")  # fmt: skip
     print(f"table: {workdir / 'sweep.csv'}")
     return all(record.state == "finished" for record in records)
 

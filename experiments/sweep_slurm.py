@@ -101,13 +101,8 @@ class Slurm:
     def start(self, runs: Sequence[Run]) -> None:
         """Queue jobs, but for runs whose jobs of an earlier command are still there."""
         ids = json.loads(self._ids.read_text()) if self._ids.exists() else {}
-        new = []
-        for one in runs:
-            job = self._job_of(ids.get(one.name))
-            if job is None:
-                new.append(one)
-            else:
-                self.running[one.name] = one, job
+        self.running |= self._queued([one for one in runs if one.name in ids], ids)
+        new = [one for one in runs if one.name not in self.running]
         if not new:
             return
         for one in new:
@@ -121,13 +116,20 @@ class Slurm:
             ids |= {one.name: job.job_id for one, job in zip(new, jobs, strict=True)}
             run.write_whole(self._ids, json.dumps(ids, indent=2) + "\n")
 
-    def _job_of(self, job_id: str | None) -> Any:
-        """Return the job of an id if Slurm still has it to do."""
-        if job_id is None or self._cluster != "slurm":
-            return None
-        job = self._submitit.SlurmJob(str(self._folder), job_id)
-        state = job.get_info(mode="force").get("State", "")
-        return job if state and not job.done() else None
+    def _queued(self, runs: Sequence[Run], ids: Mapping[str, str]) -> dict[str, tuple[Run, Any]]:
+        """Return the runs whose jobs Slurm still has to do, with these jobs."""
+        if self._cluster != "slurm" or not runs:
+            return {}
+        jobs = [self._submitit.SlurmJob(str(self._folder), ids[one.name]) for one in runs]
+        watcher = jobs[0].watcher
+        watcher.update()  # one question for all
+        return {
+            one.name: (one, job)
+            for one, job in zip(runs, jobs, strict=True)
+            if watcher.get_info(job.job_id, mode="cache")
+            and not watcher.is_done(job.job_id, mode="cache")
+            and not job.paths.result_pickle.exists()
+        }
 
     def poll(self) -> list[tuple[Run, str]]:
         """Return the runs that ended since the last time, and how."""
@@ -150,13 +152,15 @@ class Slurm:
         """Return how a job ended, or None while it has not."""
         if self._cluster == "debug":
             return job.results()[0]
-        if self._cluster == "local":
-            done, sure = job.done(), 1
-        else:
-            done, sure = job.watcher.is_done(job.job_id, mode="cache"), SURE
         has_result = job.paths.result_pickle.exists()
-        self._looks[one.name] = self._looks.get(one.name, 0) + 1 if done else 0
-        if self._looks[one.name] < sure and not (has_result and self._cluster == "slurm"):
+        if self._cluster == "local":
+            over = job.done()
+        else:
+            # A result is final; that there will be none is believed once it is repeated.
+            ended = job.watcher.is_done(job.job_id, mode="cache")
+            self._looks[one.name] = self._looks.get(one.name, 0) + 1 if ended else 0
+            over = has_result or self._looks[one.name] >= SURE
+        if not over:
             return None
         if one.end.exists():
             return one.end.read_text().strip()

@@ -18,11 +18,11 @@ from dsh_jax.run import read_metrics
 pytestmark = [pytest.mark.usefixtures("quick"), pytest.mark.slow]
 
 RATES = np.geomspace(5e-4, 4e-3, 8).tolist()
-CHECKED = (0, 3, 7)  # of the eight: on the first, the second and the last device
+CHECKED = (0, 7)  # of the eight: on the first and on the last device
 
 
 def at_rate(number):
-    return tiny.joint(optimizer__learning_rate=RATES[number])
+    return tiny.joint(optimizer__learning_rate=RATES[number], evaluation__validate_every_steps=10)
 
 
 @functools.cache
@@ -78,9 +78,9 @@ def test_points_differ(rates):
 
 def test_a_point_leaves_what_a_run_leaves(rates):
     folder, _, _ = rates
-    names, wanted = ({path.name for path in one.iterdir()} for one in (folder / "3", alone(3)))
+    names, wanted = ({path.name for path in one.iterdir()} for one in (folder / "7", alone(7)))
     assert names == wanted
-    assert splits.load(folder / "3" / "split.npz").hash == tiny.run().split.hash
+    assert splits.load(folder / "7" / "split.npz").hash == tiny.run().split.hash
 
 
 def test_an_ordinary_run_goes_on_from_a_stopped_point(rates):
@@ -91,20 +91,20 @@ def test_an_ordinary_run_goes_on_from_a_stopped_point(rates):
 
 def test_a_complete_point_is_evaluated_as_a_run(rates):
     folder, _, _ = rates
-    run = build.build(at_rate(3))
+    run = build.build(at_rate(7))
     found, wanted = (
-        evaluate.evaluate_run(at_rate(3), run, one).scalars()["eval/map"]
-        for one in (folder / "3", alone(3))
+        evaluate.evaluate_run(at_rate(7), run, one).scalars()["eval/map"]
+        for one in (folder / "7", alone(7))
     )
     assert found == pytest.approx(wanted, abs=5e-3)
 
 
 def test_complete_points_are_left_alone(rates):
     folder, _, _ = rates
-    before = read_metrics(folder / "3" / "metrics.jsonl")
-    assert population.train([at_rate(3)], [folder / "3"]) == ["complete"]
+    before = read_metrics(folder / "7" / "metrics.jsonl")
+    assert population.train([at_rate(7)], [folder / "7"]) == ["complete"]
     assert [r for r in before if "eval/map" not in r] == read_metrics(
-        folder / "3" / "metrics.jsonl"
+        folder / "7" / "metrics.jsonl"
     )
 
 
@@ -120,10 +120,14 @@ def test_one_device_trains_the_same_points(tmp_path, monkeypatch):
 
 
 # Three points of two stages, which four devices must share, as one vmap; the last one diverges.
+# Under SGD, since Adam's first steps hang on the signs of gradients that are zero but for rounding:
+# there two runs part by 6e-4 in ten steps if only their number of devices differs.
+STEEP = {"optimizer__name": "sgd", "optimizer__learning_rate": 0.05}
+WEIGHTS = {"loss__x": 0.5, "loss__y": 0.3, "loss__z": 0.7, "optimizer__weight_decay": 0.1}
 MIXED = (
-    {"seed": 1, "loss__y": 0.3, "optimizer__weight_decay": 0.1},
-    {"seed": 2, "loss__z": 0.7, "loss__beta": 1.5, "loss__beta_growth": 0.1, "loss__x": 0.5},
-    {"optimizer__learning_rate": 1e30},
+    {**STEEP, "seed": 1},
+    {**STEEP, **WEIGHTS, "seed": 2, "loss__beta": 1.5, "loss__beta_growth": 0.1},
+    {**STEEP, "optimizer__learning_rate": 1e30},
 )
 
 
@@ -137,11 +141,10 @@ def mixed(tmp_path_factory):
     return folder, outcomes
 
 
-@pytest.mark.parametrize("number", [0, 1])
-def test_seeds_and_weights_are_those_of_the_single_runs(mixed, tmp_path, number):
+def test_seed_and_weights_are_those_of_the_single_run(mixed, tmp_path):
     folder, _ = mixed
-    train.train(tiny.config(**MIXED[number]), tmp_path)
-    assert_same_records(folder / str(number), tmp_path)
+    train.train(tiny.config(**MIXED[1]), tmp_path)
+    assert_same_records(folder / "1", tmp_path)
 
 
 def test_a_point_that_diverges_does_not_stop_the_others(mixed):

@@ -17,7 +17,7 @@ from dsh_jax.run import read_metrics
 
 pytest.importorskip("submitit")
 pytestmark = [
-    pytest.mark.slow,  # about eight minutes
+    pytest.mark.slow,  # five minutes on two cores
     pytest.mark.skipif(bool(slurm_cluster.missing()), reason=slurm_cluster.missing() or "there"),
 ]
 STEPS = 200

@@ -107,6 +107,13 @@ def test_other_settings_have_a_line_each():
         curves(records, "loss.multilabel")
 
 
+def test_names_of_lines_are_short():
+    points = [{"loss.z": 0.123456789, "model.bits": bits} for bits in (12, 24)]
+    records = [Record("a", point, "finished", "", {"eval/map": 0.5}) for point in points]
+    (curve,) = curves(records, "model.bits")
+    assert curve.name == "loss.z=0.123"
+
+
 def test_axis_is_the_bits_or_the_first_setting_with_numbers():
     assert against_key(RECORDS) == "model.bits"
     point = {"seed": 0, "loss.multilabel": "bce", "augment.flip": True, "loss.z": 0.1}
