@@ -53,8 +53,5 @@ def get_config(variant: str = "intended"):
     if variant == "smoke":
         config.model.width = 0.125
         config.model.fc_dim = 64
-        config.training.mode = "joint"
-        config.training.hashing_epochs = 0.0
-        config.training.hashing_steps = 20
-        config.training.log_every_steps = 10
+        default.shorten(config, steps=20)
     return config

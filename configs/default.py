@@ -132,3 +132,11 @@ def get_config(variant: str = "intended") -> ConfigDict:
     elif variant not in ("intended", "modern", "smoke"):
         raise ValueError(f"unknown variant {variant!r}; known: printed, intended, modern, smoke.")
     return config
+
+
+def shorten(config: ConfigDict, steps: int) -> None:
+    """Make a run of some steps in one stage, for `smoke`."""
+    config.training.mode = "joint"
+    config.training.hashing_epochs = 0.0
+    config.training.hashing_steps = steps
+    config.training.log_every_steps = 10

@@ -13,51 +13,31 @@ Not measured at full size. Measured on a 12 % subset at a reduced size (`subset`
 experiments/README.md; numbers of a subset are not MIRFLICKR-25K results.
 """
 
-from configs import default
+from configs import folder
 
 
 def get_config(variant: str = "intended"):
     """Return the config of a variant, see configs/default.py; `subset` is for a part of the set."""
-    config = default.get_config("modern" if variant == "subset" else variant)
+    config = folder.get_config("modern" if variant == "subset" else variant)
     config.variant = variant
     config.data.name = "mirflickr"
-    config.data.image_size = 64  # 96, 128 and 224 are other usual choices
-    config.data.concepts = 38
-    config.data.protocol = "random"
+    config.data.concepts = 24 if variant in ("modern", "subset") else 38
     config.data.queries = 1000
     config.data.train_rows = 23581
-    config.augment.flip = True
-    config.augment.crop_area = 0.5
-    config.optimizer.learning_rate = 1e-3
-    config.training.autoencoder_epochs = 5.0
-    config.training.hashing_epochs = 40.0
     config.evaluation.validate_every_epochs = 4.0
-    if variant in ("modern", "subset"):
-        config.training.mode = "joint"
-        config.loss.y = 0.0
-        config.loss.z = 0.0
-        config.data.concepts = 24
     if variant == "modern":
         config.data.protocol = "mir-4000"
         config.data.queries = 0
         config.data.train_rows = 0
-        config.augment.colour_strength = 0.3
-    if variant == "subset":
+    if variant in ("subset", "smoke"):
         config.data.queries = 300
         config.data.train_rows = 2000
+    if variant == "subset":
         config.data.validation = 0.1
+        config.augment.colour_strength = 0.0
         config.model.width = 0.25
         config.model.fc_dim = 256
         config.training.batch_size = 64
         config.training.hashing_epochs = 30.0
         config.evaluation.validate_every_epochs = 5.0
-    if variant == "smoke":
-        config.data.queries = 300
-        config.data.train_rows = 2000
-        config.model.width = 0.125
-        config.model.fc_dim = 64
-        config.training.mode = "joint"
-        config.training.hashing_epochs = 0.0
-        config.training.hashing_steps = 20
-        config.training.log_every_steps = 10
     return config

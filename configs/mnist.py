@@ -36,8 +36,5 @@ def get_config(variant: str = "intended"):
         config.loss.z = 0.0
         config.training.hashing_epochs = 6.0
     if variant == "smoke":
-        config.training.mode = "joint"
-        config.training.hashing_epochs = 0.0
-        config.training.hashing_steps = 100
-        config.training.log_every_steps = 10
+        default.shorten(config, steps=100)
     return config

@@ -13,33 +13,15 @@ Not measured: the photographs may not be passed on. data.skip=missing counts and
 that Flickr no longer has.
 """
 
-from configs import default
+from configs import folder
 
 
 def get_config(variant: str = "intended"):
-    """Return the config of a variant, see configs/default.py."""
-    config = default.get_config(variant)
+    """Return the config of a variant, see configs/default.py and configs/folder.py."""
+    config = folder.get_config(variant)
     config.data.name = "nuswide"
-    config.data.image_size = 64  # 96, 128 and 224 are other usual choices
     config.data.concepts = 21
     config.data.protocol = "nus-21"
-    config.augment.flip = True
-    config.augment.crop_area = 0.5
-    config.optimizer.learning_rate = 1e-3
     config.training.batch_size = 256
     config.training.autoencoder_epochs = 2.0
-    config.training.hashing_epochs = 40.0
-    config.evaluation.validate_every_epochs = 5.0
-    if variant == "modern":
-        config.training.mode = "joint"
-        config.augment.colour_strength = 0.3
-        config.loss.y = 0.0
-        config.loss.z = 0.0
-    if variant == "smoke":
-        config.model.width = 0.125
-        config.model.fc_dim = 64
-        config.training.mode = "joint"
-        config.training.hashing_epochs = 0.0
-        config.training.hashing_steps = 20
-        config.training.log_every_steps = 10
     return config

@@ -1,57 +1,21 @@
-"""From a config to data, network and stages: the only place where a config is unpacked."""
+"""From a config to data, network and stages, all settings checked."""
 
 from __future__ import annotations
 
 import dataclasses
-import functools
-from collections.abc import Callable, Mapping
-from typing import Any
+from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
 from ml_collections import ConfigDict
 
 from dsh_jax import parallel
-from dsh_jax.augment import augment
 from dsh_jax.data import cache, pipeline, protocols, sources, splits
 from dsh_jax.data.source import Source
 from dsh_jax.encode import make_encoder
-from dsh_jax.models import DSH, STRIDE, Outputs
-from dsh_jax.optimizer import make_optimizer, make_schedule
-from dsh_jax.step import (
-    TrainState,
-    autoencoder_objective,
-    beta_schedule,
-    create_state,
-    hashing_objective,
-    train_step,
-)
-
-# The settings that are plain factors of a training step, which a traced array may stand for.
-SCALARS = (
-    "optimizer.learning_rate",
-    "optimizer.weight_decay",
-    *("loss.x", "loss.y", "loss.z", "loss.r"),
-    *("loss.beta", "loss.beta_growth", "loss.beta_power"),
-)
-
-
-@dataclasses.dataclass(frozen=True)
-class Stage:
-    """A stretch of training with one objective and one optimizer.
-
-    Attributes:
-      name: `autoencoder`, `hashing` or `joint`.
-      start, stop: its steps, stop exclusive.
-      step: the mapped `(state, batch) -> (state, metrics)`; of `one_device_stages` not mapped.
-      optimizer: to start its state with.
-    """
-
-    name: str
-    start: int
-    stop: int
-    step: Callable
-    optimizer: Any
+from dsh_jax.models import DSH, STRIDE
+from dsh_jax.stages import Stage, duration, make_stages
+from dsh_jax.step import TrainState, create_state
 
 
 def load_source(config: ConfigDict) -> Source:
@@ -111,31 +75,6 @@ def load_split(config: ConfigDict, source: Source) -> splits.Split:
     )
 
 
-def augmentation(config: ConfigDict) -> Callable[[jax.Array, jax.Array], jax.Array]:
-    """Return the augmentation of a config.
-
-    Args:
-      config: of the run.
-
-    Returns:
-      `(key_B, image_BxHxWxC in [0, 1]) -> image_BxHxWxC`.
-    """
-    options = config.augment
-    return functools.partial(
-        augment,
-        shift_pixels=options.shift,
-        flips=options.flip,
-        cutout_size=options.cutout,
-        affine_degrees=options.affine_degrees,
-        affine_scale=options.affine_scale,
-        crop_area=options.crop_area,
-        colour_strength=options.colour_strength,
-        colour_hue=options.colour_hue,
-        strong_ops=options.strong_ops,
-        strong_magnitude=options.strong_magnitude,
-    )
-
-
 def make_model(config: ConfigDict, source: Source) -> DSH:
     """Return the network of a config for the images of a source.
 
@@ -174,185 +113,6 @@ def make_model(config: ConfigDict, source: Source) -> DSH:
         axis_name=parallel.AXIS,
         dtype=jnp.dtype(options.dtype),
     )
-
-
-def duration(settings: ConfigDict, name: str, steps_per_epoch: int) -> int:
-    """Return a duration in steps, given as `<name>_steps` or `<name>_epochs`.
-
-    Args:
-      settings: that hold both fields; the one that is 0 is not used.
-      name: of the duration.
-      steps_per_epoch: training rows / batch, rounded up.
-
-    Returns:
-      Steps.
-
-    Raises:
-      ValueError: where both are set, or one is negative.
-    """
-    steps, epochs = settings[f"{name}_steps"], settings[f"{name}_epochs"]
-    if min(steps, epochs) < 0 or (steps and epochs):
-        raise ValueError(
-            f"{name}_steps is {steps} and {name}_epochs is {epochs}: set one of them, above 0, "
-            "and leave the other 0."
-        )
-    return steps or round(epochs * steps_per_epoch)
-
-
-def make_stages(
-    config: ConfigDict, model: DSH, steps_per_epoch: int, multilabel: bool
-) -> list[Stage]:
-    """Return the stages of a config: `joint`, or `autoencoder` and `hashing`.
-
-    Args:
-      config: of the run.
-      model: the network.
-      steps_per_epoch: training rows / batch, rounded up.
-      multilabel: whether the labels are multi-label.
-
-    Returns:
-      A list of Stage.
-
-    Raises:
-      ValueError: for an unknown mode or training without steps.
-    """
-    return [
-        dataclasses.replace(stage, step=parallel.parallel_step(stage.step))
-        for stage in one_device_stages(config, model, steps_per_epoch, multilabel)
-    ]
-
-
-def one_device_stages(
-    config: ConfigDict,
-    model: DSH,
-    steps_per_epoch: int,
-    multilabel: bool,
-    scalars: Mapping[str, jax.Array] | None = None,
-) -> list[Stage]:
-    """Return the stages of a config, their steps not yet mapped over devices.
-
-    Args:
-      config, model, steps_per_epoch, multilabel: see `make_stages`.
-      scalars: values in place of the config's, by names in `SCALARS`; they may be traced. The
-        config alone says which terms there are: whether r, or λ in the loss, is above 0.
-
-    Returns:
-      A list of Stage.
-
-    Raises:
-      ValueError: see `make_stages`.
-    """
-    training, loss, rate = config.training, config.loss, config.optimizer
-    value = {name: config[name.split(".")[0]][name.split(".")[1]] for name in SCALARS}
-    value.update(scalars or {})
-    if training.mode not in ("joint", "two_stage"):
-        raise ValueError(f"training.mode is {training.mode!r}; it must be 'joint' or 'two_stage'.")
-    hashing_steps = duration(training, "hashing", steps_per_epoch)
-    if not hashing_steps:
-        raise ValueError("training has no steps: set training.hashing_epochs or hashing_steps.")
-    shared = {
-        "model": model,
-        "augment": augmentation(config),
-        "beta": beta_schedule(
-            beta=value["loss.beta"],
-            growth=value["loss.beta_growth"],
-            power=value["loss.beta_power"],
-        ),
-        "ema_decay": training.ema_decay,
-        "axis_name": model.axis_name,
-    }
-
-    def stage(name, start, steps, objective, *, decode, weight_decay, **options) -> Stage:
-        schedule = make_schedule(
-            rate.schedule,
-            peak=value["optimizer.learning_rate"],
-            steps=steps,
-            warmup_steps=round(rate.warmup * steps),
-            boundaries=tuple(rate.boundaries),
-            factor=rate.factor,
-        )
-        optimizer = make_optimizer(
-            rate.name,
-            schedule,
-            weight_decay=weight_decay,
-            momentum=rate.momentum,
-            clip_norm=rate.clip_norm,
-        )
-        step = functools.partial(
-            train_step,
-            optimizer=optimizer,
-            objective=objective,
-            decode=decode,
-            **shared,
-            **options,
-        )
-        return Stage(name, start, start + steps, step, optimizer)
-
-    stages = []
-    autoencoder_steps = 0
-    if training.mode == "two_stage":
-        autoencoder_steps = duration(training, "autoencoder", steps_per_epoch)
-        if not autoencoder_steps:
-            raise ValueError(
-                "training.mode is 'two_stage', but its autoencoder stage has no steps: set "
-                "training.autoencoder_epochs or autoencoder_steps, or training.mode='joint'."
-            )
-        objective = autoencoder_objective(reconstruction=loss.reconstruction)
-        _try(objective, model)
-        # No weight decay here: it would only shrink the head, which waits for its turn.
-        stages.append(
-            stage("autoencoder", 0, autoencoder_steps, objective, decode=True, weight_decay=0.0)
-        )
-    objective = hashing_objective(
-        multilabel=multilabel,
-        applied_to=loss.applied_to,
-        x=value["loss.x"],
-        y=value["loss.y"],
-        z=value["loss.z"],
-        r=value["loss.r"],
-        bit_balance=loss.bit_balance,
-        decorrelation=loss.decorrelation,
-        multilabel_loss=loss.multilabel,
-        exponent=loss.exponent,
-        smoothing=loss.label_smoothing,
-        reconstruction=loss.reconstruction,
-        reduction=loss.reduction,
-    )
-    _try(objective, model)
-    if rate.weight_decay_in not in ("optimizer", "loss"):
-        raise ValueError(
-            f"optimizer.weight_decay_in is {rate.weight_decay_in!r}; it must be 'optimizer' or "
-            "'loss'."
-        )
-    if rate.weight_decay_kernels not in ("all", "classifier"):
-        raise ValueError(
-            f"optimizer.weight_decay_kernels is {rate.weight_decay_kernels!r}; it must be 'all' or "
-            "'classifier'."
-        )
-    decoupled = rate.weight_decay_in == "optimizer"
-    stages.append(
-        stage(
-            "hashing" if stages else "joint",
-            autoencoder_steps,
-            hashing_steps,
-            objective,
-            decode=loss.r > 0,
-            weight_decay=value["optimizer.weight_decay"] if decoupled else 0.0,
-            penalty=0.0 if decoupled else value["optimizer.weight_decay"],
-            penalty_kernels=rate.weight_decay_kernels,
-        )
-    )
-    return stages
-
-
-def _try(objective: Callable, model: DSH) -> None:
-    """Trace an objective, so that a bad option stops now and not at the first batch."""
-    image = jax.ShapeDtypeStruct((1, *model.shape), jnp.float32)
-    bits = jax.ShapeDtypeStruct((1, model.bits), jnp.float32)
-    classes = jax.ShapeDtypeStruct((1, model.classes), jnp.float32)
-    outputs = Outputs(feature=None, logit=bits, bcoding=bits, score=classes, decoded=image)
-    batch = {"label": classes, "is_labelled": jax.ShapeDtypeStruct((1,), bool)}
-    jax.eval_shape(lambda *args: objective(*args, None), outputs, image, batch)
 
 
 @dataclasses.dataclass(frozen=True)

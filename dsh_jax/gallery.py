@@ -10,7 +10,7 @@ from etils import epath
 from ml_collections import ConfigDict
 from PIL import Image
 
-from dsh_jax import build, contact_sheet, plots, retrieval
+from dsh_jax import build, contact_sheet, plots, retrieval, stages
 from dsh_jax.augment import pad_small, to_unit
 from dsh_jax.data.source import Source
 from dsh_jax.evaluate import Evaluation
@@ -118,7 +118,7 @@ def augmented(
       uint8 [n, 1 + draws, H, W, C], the originals first, or None where nothing changes them.
     """
     image_NxTxHxWxC = contact_sheet.draws(
-        build.augmentation(config),
+        stages.augmentation(config),
         jax.random.key(config.seed),
         described.source.images.take(rows),
         draws,
@@ -185,6 +185,7 @@ def report_run(
         summary={
             "Data": f"{source.name}, protocol {config.data.protocol}",
             "Split": split.describe(),
+            **({"Counted": " ".join(notes)} if (notes := (*source.notes, *split.notes)) else {}),
             "Checkpoint": f"step {evaluation.step}, the best by validation mAP",
             "Chance level": f"mAP {evaluation.results[headline].metrics['chance']:.4f} "
             "for a random ranking",

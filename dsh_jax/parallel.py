@@ -148,6 +148,18 @@ def parallel_step(step: Callable[[Any, Any], tuple[Any, Any]]) -> Callable[[Any,
     )
 
 
+def parallel_points(step: Callable[[Any, Any], tuple[Any, Any]]) -> Callable[[Any, Any], Any]:
+    """Return a step of runs that do not share their batches, each device having its own runs.
+
+    Args:
+      step: `(states, batches) -> (states, metrics)` of one device; the states are donated.
+
+    Returns:
+      The mapped function; everything has a leading device axis.
+    """
+    return jax.pmap(step, axis_name=AXIS, donate_argnums=0)
+
+
 def parallel_apply(function: Callable[[Any, Any], Any]) -> Callable[[Any, Any], Any]:
     """Return `function(variables, batch)` mapped over the batch's leading device axis.
 

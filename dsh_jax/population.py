@@ -28,12 +28,14 @@ from ml_collections import ConfigDict
 from dsh_jax import build, evaluate, parallel
 from dsh_jax.data import pipeline, splits
 from dsh_jax.interruption import Interruption
+from dsh_jax.pace import Pace
 from dsh_jax.point import NOT_FINITE, Point
 from dsh_jax.run import flatten, locked, open_run
+from dsh_jax.stages import SCALARS, Stage, duration, one_device_stages
 from dsh_jax.step import TrainState
-from dsh_jax.train import Validator, _Pace
+from dsh_jax.train import Validator
 
-VARIED = (*build.SCALARS, "seed")  # the settings in which points may differ
+VARIED = (*SCALARS, "seed")  # the settings in which points may differ
 
 Outcome = Literal["complete", "interrupted", "not finite"]
 
@@ -77,7 +79,7 @@ def train(
         )
     run = described or build.build(configs[0])
     for config in configs:  # a bad setting must stop here, before there is any folder
-        build.one_device_stages(config, run.model, run.steps_per_epoch, run.source.multilabel)
+        one_device_stages(config, run.model, run.steps_per_epoch, run.source.multilabel)
     run.state_shapes(0)
     if take_turns is None:
         take_turns = jax.default_backend() == "cpu"
@@ -180,9 +182,7 @@ def map_points(
             state_P, metrics_P = jax.vmap(step)(scalars_P, state_P, batch_P)
         return (scalars_P, state_P), metrics_P
 
-    if spread:
-        return jax.pmap(points_step, axis_name=parallel.AXIS, donate_argnums=0)
-    return parallel.parallel_step(points_step)
+    return parallel.parallel_points(points_step) if spread else parallel.parallel_step(points_step)
 
 
 class _Group:
@@ -217,7 +217,7 @@ class _Group:
                 state_P = _enter(state_P, stage)
 
             def step_of_point(scalars, state, batch, number=number):
-                stages = build.one_device_stages(
+                stages = one_device_stages(
                     self._config,
                     model,
                     self._run.steps_per_epoch,
@@ -239,25 +239,24 @@ class _Group:
         flat = [flatten(point.config.to_dict()) for point in self._points]
         return {
             name: np.array([one[name] for one in flat], np.float32)
-            for name in build.SCALARS
+            for name in SCALARS
             if any(one[name] != flat[0][name] for one in flat)
         }
 
     def _train_stage(
-        self, stage: build.Stage, train_step: Callable, carry: Any, first: int, stop: int | None
+        self, stage: Stage, train_step: Callable, carry: Any, first: int, stop: int | None
     ) -> tuple[Any, int | None]:
         """Return (scalars, states) and the steps done; None where every point has failed."""
         training, run = self._config.training, self._run
         validate_every = (
-            build.duration(self._config.evaluation, "validate_every", run.steps_per_epoch)
-            or stage.stop
+            duration(self._config.evaluation, "validate_every", run.steps_per_epoch) or stage.stop
         )
         progress = periodic_actions.ReportProgress(
             num_train_steps=run.stages[-1].stop, writer=None, every_secs=30.0
         )
         batches = parallel.prefetch(self._batches(first, stage.stop))
         unread: list[tuple[int, Any]] = []
-        pace = _Pace(training.batch_size)  # of each point: all of them take a step at a time
+        pace = Pace(training.batch_size)  # of each point: all of them take a step at a time
         step = first
         try:
             for step, batch in enumerate(batches, start=first + 1):
@@ -268,7 +267,8 @@ class _Group:
                 if step == first + 1:  # it was compiled
                     jax.block_until_ready(metrics)
                     pace.pause()
-                pace.step()
+                else:
+                    pace.step()
                 progress(step)
                 stopping = self._interruption.reached(step) or step in (stage.stop, stop)
                 is_log = step % training.log_every_steps == 0 or step == stage.stop
@@ -281,7 +281,7 @@ class _Group:
                 if is_log:
                     speed = pace.scalars()
                     for _, point in self._alive():
-                        point.log(stage.name, step, speed)
+                        point.record(stage.name, step, speed)
                 if is_validation or stopping:
                     # The autoencoder's codes mean nothing yet.
                     validate = is_validation and stage.name != "autoencoder"
@@ -340,7 +340,7 @@ class _Group:
         for step, metrics in unread:
             metrics_P = self._on_host(metrics)
             for row, point in self._alive():
-                point.read(step, {name: value_P[row] for name, value_P in metrics_P.items()})
+                point.note(step, {name: value_P[row] for name, value_P in metrics_P.items()})
 
     def _save(self, step: int, state: TrainState, *, validate: bool) -> None:
         """Save each point, and validate before where it is due."""
@@ -350,7 +350,7 @@ class _Group:
             point.save(step, state, self._validator(state) if validate else {})
 
 
-def _enter(state_P: TrainState, stage: build.Stage) -> TrainState:
+def _enter(state_P: TrainState, stage: Stage) -> TrainState:
     """Return the states with fresh optimizers, and averages that start from now."""
     ema = state_P.ema
     if ema is not None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import collections
 import contextlib
 import time
 from collections.abc import Callable, Mapping
@@ -11,19 +10,19 @@ from typing import Any
 import jax
 import numpy as np
 from absl import logging
-from clu import metric_writers, parameter_overview, periodic_actions
+from clu import parameter_overview, periodic_actions
 from etils import epath
 from ml_collections import ConfigDict
 
 from dsh_jax import build, evaluate, parallel
-from dsh_jax.checkpoint import Checkpoints
 from dsh_jax.data import pipeline, splits
 from dsh_jax.encode import encode_rows
 from dsh_jax.interruption import Interruption
-from dsh_jax.run import check_finite, locked, make_writer, open_run
+from dsh_jax.journal import Journal
+from dsh_jax.pace import Pace
+from dsh_jax.run import locked, open_run
+from dsh_jax.stages import Stage, duration
 from dsh_jax.step import TrainState
-
-NOT_VALIDATED = -1.0  # the validation mAP of a checkpoint that no validation has seen
 
 
 def train(
@@ -83,19 +82,13 @@ def _train(
     started = time.monotonic()
     state = run.initial_state()
     logging.info("%s, protocol %s: %s", run.source.name, config.data.protocol, run.split.describe())
+    for note in (*run.source.notes, *run.split.notes):
+        logging.info("%s", note)
     logging.info("\n%s", parameter_overview.get_parameter_overview(state.params))
 
-    checkpoints = Checkpoints(folder)
-    done, window = 0, {}
-    if saved := checkpoints.restore_latest(run.state_shapes):
-        done, state, window = saved.step, saved.state, saved.extra["window"]
-        logging.info("resuming %s after step %d", folder, done)
-    # What the resumed steps will write again, and an evaluation of older weights, goes.
-    writer = metric_writers.MultiWriter([])
-    if parallel.process_index() == 0:
-        writer = make_writer(
-            folder, lambda record: record["step"] <= done and "eval/map" not in record
-        )
+    journal, done = Journal(folder, run.state_shapes), 0
+    if journal.saved is not None:
+        done, state = journal.saved.step, journal.saved.state
     validator = Validator(config, run)
     interruption = Interruption()
     try:
@@ -106,9 +99,8 @@ def _train(
                 state = _enter(state, stage)
             # As the step returns it: it would compile again for its own results.
             state = parallel.replicate(state)
-            loop = _Loop(config, run, stage, checkpoints, writer, validator, interruption, profile)
-            state, done = loop(state, window, stop_step=stop_step)
-            window = {}
+            loop = _Loop(config, run, stage, journal, validator, interruption, profile)
+            state, done = loop(state, stop_step=stop_step)
             # A stage may be complete where the run is not.
             stopped = done == stop_step or interruption.asked
             if done < stage.stop or (stopped and stage is not run.stages[-1]):
@@ -118,11 +110,10 @@ def _train(
         return True
     finally:
         interruption.restore()
-        checkpoints.close()
-        writer.close()
+        journal.close()
 
 
-def _enter(state: TrainState, stage: build.Stage) -> TrainState:
+def _enter(state: TrainState, stage: Stage) -> TrainState:
     """Return the state with a fresh optimizer, and averages that start from now."""
     ema = state.ema
     if ema is not None:
@@ -169,36 +160,6 @@ class Validator:
         return {"map": result.metrics["map"], "accuracy": float(query.is_right_N.mean())}
 
 
-class _Pace:
-    """How fast steps follow each other, pauses left out."""
-
-    def __init__(self, batch_size: int):
-        self._batch_size = batch_size
-        self._seconds: list[float] = []
-        self.started = self._last = time.monotonic()
-
-    def step(self) -> None:
-        """Note the end of a step."""
-        now = time.monotonic()
-        self._seconds.append(now - self._last)
-        self._last = now
-
-    def pause(self) -> None:
-        """Leave out what was done since the last step."""
-        self._last = time.monotonic()
-
-    def scalars(self) -> dict[str, float]:
-        """Return the speed since the last call, and the most memory that a device has used."""
-        seconds, self._seconds = np.array(self._seconds), []
-        scalars = {
-            "images_per_second": self._batch_size / float(seconds.mean()),
-            "speed/step_ms": 1e3 * float(np.median(seconds)),
-            "speed/step_ms_slowest": 1e3 * float(seconds.max()),
-        }
-        memory = parallel.peak_memory()
-        return scalars | ({"speed/device_memory_gb": memory / 1e9} if memory else {})
-
-
 class _Loop:
     """The steps of one stage."""
 
@@ -206,9 +167,8 @@ class _Loop:
         self,
         config: ConfigDict,
         run: build.Run,
-        stage: build.Stage,
-        checkpoints: Checkpoints,
-        writer: metric_writers.MetricWriter,
+        stage: Stage,
+        journal: Journal,
         validator: Validator,
         interruption: Interruption,
         profile: Callable[[int], Any] | None,
@@ -216,22 +176,14 @@ class _Loop:
         self._config = config
         self._run = run
         self._stage = stage
-        self._checkpoints = checkpoints
-        self._writer = writer
+        self._journal = journal
         self._validator = validator
         self._interruption = interruption
-        self._window: collections.defaultdict[str, list[float]] = collections.defaultdict(list)
         self._profile = profile
 
-    def __call__(
-        self, state: TrainState, window: Mapping[str, list[float]], *, stop_step: int | None
-    ) -> tuple[TrainState, int]:
-        """Return the state after the stage, or where it was stopped, and the steps done.
-
-        `window` holds the metrics of steps before a resumed one that no record has yet.
-        """
+    def __call__(self, state: TrainState, *, stop_step: int | None) -> tuple[TrainState, int]:
+        """Return the state after the stage, or where it was stopped, and the steps done."""
         stage, first = self._stage, int(state.step)
-        self._window.update({name: list(values) for name, values in window.items()})
         training = self._config.training
         batches = parallel.prefetch(
             pipeline.train_batches(
@@ -249,13 +201,13 @@ class _Loop:
             )
         )
         validate_every = (
-            build.duration(self._config.evaluation, "validate_every", self._run.steps_per_epoch)
+            duration(self._config.evaluation, "validate_every", self._run.steps_per_epoch)
             or stage.stop
         )
         progress = periodic_actions.ReportProgress(
             num_train_steps=self._run.stages[-1].stop, writer=None, every_secs=30.0
         )
-        pace = _Pace(training.batch_size)
+        pace = Pace(training.batch_size)
         unread: list[tuple[int, Any]] = []
         step = first
         try:
@@ -265,12 +217,12 @@ class _Loop:
                 state, metrics = stage.step(state, batch)
                 if step == first + 1:
                     jax.block_until_ready(metrics)
-                    logging.info("first step, compiled in %.1f s", time.monotonic() - pace.started)
-                    pace.pause()
+                    logging.info("first step, with its compilation: %.1f s", pace.pause())
+                else:
+                    pace.step()
                 # Step N is on its way: reading step N−1 now never stalls the devices.
                 self._read(unread)
                 unread = [(step, metrics)]
-                pace.step()
                 progress(step)
                 # First: every process must ask at every step.
                 stopping = self._interruption.reached(step) or step in (stage.stop, stop_step)
@@ -281,7 +233,7 @@ class _Loop:
                     self._read(unread)
                     unread = []
                 if is_log:
-                    self._log(step, pace.scalars())
+                    self._record(step, pace.scalars())
                 if is_validation or stopping:
                     self._save(step, state, validate=is_validation)
                     pace.pause()
@@ -294,34 +246,22 @@ class _Loop:
     def _read(self, unread: list[tuple[int, Any]]) -> None:
         """Fetch metrics from the devices; raise where one is not finite."""
         for step, metrics in unread:
-            for name, value in check_finite(step, jax.device_get(metrics)).items():
-                self._window[name].append(value)
+            self._journal.note(step, jax.device_get(metrics))
 
-    def _log(self, step: int, speed: Mapping[str, float]) -> None:
-        """Write the means since the last time."""
-        means = {name: float(np.mean(values)) for name, values in self._window.items()}
-        rate = speed["images_per_second"]
-        self._window.clear()
-        scalars = {f"train/{name}": value for name, value in means.items()}
-        self._writer.write_scalars(step, {**scalars, **speed})
+    def _record(self, step: int, speed: Mapping[str, float]) -> None:
+        """Write the means since the last time, and say them."""
+        means = self._journal.record(step, speed)
         terms = "  ".join(f"{name} {value:.4f}" for name, value in means.items())
-        logging.info(
-            "%s %d/%d  %s  %.0f images/s", self._stage.name, step, self._stage.stop, terms, rate
-        )
+        rate = f"  {speed['images_per_second']:.0f} images/s" if speed else ""
+        logging.info("%s %d/%d  %s%s", self._stage.name, step, self._stage.stop, terms, rate)
 
     def _save(self, step: int, state: TrainState, *, validate: bool) -> None:
         """Save, and validate before where it is due."""
         valid = {}
-        if validate and self._stage.name != "autoencoder":
+        if validate and self._stage.name != "autoencoder":  # whose codes mean nothing yet
             valid = self._validator(state)
         if valid:
-            self._writer.write_scalars(step, {f"valid/{name}": v for name, v in valid.items()})
             logging.info(
                 "step %d  validation mAP %.4f  accuracy %.4f", step, valid["map"], valid["accuracy"]
             )
-        self._checkpoints.save(
-            step,
-            state,
-            validation_map=valid.get("map", NOT_VALIDATED),
-            extra={"window": dict(self._window)},
-        )
+        self._journal.save(step, state, valid)

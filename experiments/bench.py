@@ -16,6 +16,10 @@ prints the time of evaluation and search, and how many times as long their peers
     python -m experiments.bench data --config=configs/mirflickr.py --config.data.data_dir=…
 
 prints the images/s of decoding beside bare tf.data, and of the input beside a training step.
+
+    python -m experiments.bench split
+
+prints the seconds and megabytes of splitting an index of NUS-WIDE's size.
 """
 
 import functools
@@ -205,17 +209,23 @@ def bench_retrieval() -> int:
 
 
 def main(argv):
-    if len(argv) != 2 or argv[1] not in ("train", "torch", "retrieval", "data"):
-        raise app.UsageError("say what to measure: `train`, `torch`, `retrieval` or `data`.")
+    if len(argv) != 2 or argv[1] not in ("train", "torch", "retrieval", "data", "split"):
+        raise app.UsageError(
+            "say what to measure: `train`, `torch`, `retrieval`, `data` or `split`."
+        )
     console.quiet()
     with console.clear_errors():
         if argv[1] == "retrieval":
             return bench_retrieval()
-        if argv[1] == "data":
-            numbers = bench_data.bench(_CONFIG.value, rounds=_ROUNDS.value, steps=_STEPS.value)
-        else:
-            numbers = bench_train(_CONFIG.value) if argv[1] == "train" else bench_torch()
-        print(json.dumps(numbers, ensure_ascii=False))
+        measure = {
+            "train": lambda: bench_train(_CONFIG.value),
+            "torch": bench_torch,
+            "data": lambda: bench_data.bench(
+                _CONFIG.value, rounds=_ROUNDS.value, steps=_STEPS.value
+            ),
+            "split": bench_data.bench_split,
+        }
+        print(json.dumps(measure[argv[1]](), ensure_ascii=False))
 
 
 if __name__ == "__main__":

@@ -1,5 +1,7 @@
 """How fast photographs are read, beside TensorFlow alone: `python -m experiments.bench data`.
 
+And what the split of a large set costs: `python -m experiments.bench split`.
+
 All sides read the same files in the same order on the same cores, in turns:
 
 - decode: `tf.data` with tf.io.decode_jpeg, the pixels dropped.
@@ -11,14 +13,16 @@ All sides read the same files in the same order on the same cores, in turns:
 
 import statistics
 import time
+import tracemalloc
 
 import jax
+import numpy as np
 import tensorflow as tf
 from absl import logging
 from ml_collections import ConfigDict
 
 from dsh_jax import build, parallel
-from dsh_jax.data import pipeline
+from dsh_jax.data import pipeline, protocols
 from dsh_jax.data.images import CORES, FileImages
 from dsh_jax.data.source import Source
 
@@ -148,3 +152,40 @@ def bench(config: ConfigDict, *, rounds: int, steps: int) -> dict[str, float]:
     return {name: round(value) for name, value in median.items()} | {
         name: round(value, 2) for name, value in ratios.items()
     }
+
+
+def bench_split(*, rows: int = 269_648) -> dict[str, float]:
+    """Return what the splits of an index as large as NUS-WIDE's take, its images never touched.
+
+    Args:
+      rows: with 81 labels each, of which a row has two on average, and names in no order.
+
+    Returns:
+      For nus-81 and for nus-21 on the 21 most frequent labels: seconds, and the peak of traced
+      memory in MB, from a second call.
+    """
+    rng = np.random.default_rng(0)
+    share_C = 2 / np.arange(1, 82) / (1 / np.arange(1, 82)).sum()
+    label_NxC = (rng.random((rows, 81), np.float32) < share_C).astype(np.uint8)
+    names = np.array([f"Flickr/{n % 700:03}/{n}.jpg" for n in rng.permutation(rows)])
+    numbers = {}
+    for protocol, classes in (("nus-81", 81), ("nus-21", 21)):
+        source = Source(
+            "index",
+            FileImages("", names, side=64),
+            np.ascontiguousarray(label_NxC[:, :classes]),
+            tuple(f"label {c}" for c in range(classes)),
+            multilabel=True,
+        )
+
+        def split(source=source, protocol=protocol):
+            protocols.make_split(source, protocol=protocol, seed=0, validation=0.05, unseen=0.0)
+
+        started = time.perf_counter()
+        split()
+        numbers[f"{protocol} s"] = round(time.perf_counter() - started, 2)
+        tracemalloc.start()
+        split()
+        numbers[f"{protocol} MB"] = round(tracemalloc.get_traced_memory()[1] / 1e6)
+        tracemalloc.stop()
+    return numbers

@@ -25,6 +25,7 @@ from dsh_jax.data import pipeline, splits, summary  # isort: skip
 from dsh_jax.data.files import SKIPPABLE, parse_skip  # isort: skip
 from dsh_jax.data.lists import write_lists  # isort: skip
 from dsh_jax.data.source import Source  # isort: skip
+from dsh_jax.stages import augmentation  # isort: skip
 
 _CONFIG = config_flags.DEFINE_config_file("config", None, "Config, e.g. configs/mirflickr.py.")
 _OUT = flags.DEFINE_string("out", None, "Folder of the pictures; runs/data/<name> without it.")
@@ -87,7 +88,7 @@ def write_sheets(config: ConfigDict, source: Source, split: splits.Split, out: e
     ]
     contact_sheet.contact_sheet(source.images.take(rows), captions).save(out / "images.png")
     sheet = contact_sheet.augmentation_sheet(
-        build.augmentation(config), jax.random.PRNGKey(config.seed), source.images.take(rows[:8])
+        augmentation(config), jax.random.PRNGKey(config.seed), source.images.take(rows[:8])
     )
     sheet.save(out / "augmented.png")
 

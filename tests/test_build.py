@@ -5,7 +5,7 @@ import re
 import pytest
 import tiny
 
-from dsh_jax import build
+from dsh_jax import build, stages
 
 pytestmark = pytest.mark.usefixtures("quick")
 
@@ -34,7 +34,7 @@ def test_epochs_are_of_training_rows_over_batch_rounded_up():
 )
 def test_duration_is_in_steps_or_in_epochs(steps, epochs, wanted):
     settings = {"warm_steps": steps, "warm_epochs": epochs}
-    assert build.duration(settings, "warm", 100) == wanted
+    assert stages.duration(settings, "warm", 100) == wanted
 
 
 @pytest.mark.parametrize(("steps", "epochs"), [(7, 1.0), (-1, 0.0), (0, -0.5)])
@@ -42,7 +42,7 @@ def test_duration_is_not_in_both_nor_below_zero(steps, epochs):
     settings = {"warm_steps": steps, "warm_epochs": epochs}
     message = re.escape(f"warm_steps is {steps} and warm_epochs is {epochs}: set one of them")
     with pytest.raises(ValueError, match=message):
-        build.duration(settings, "warm", 100)
+        stages.duration(settings, "warm", 100)
 
 
 @pytest.mark.parametrize(

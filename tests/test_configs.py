@@ -7,7 +7,7 @@ import tiny
 from etils import epath
 
 from configs import default
-from dsh_jax import build
+from dsh_jax import build, stages
 from dsh_jax.run import flatten
 
 FOLDER = epath.Path(default.__file__).parent
@@ -37,9 +37,9 @@ def test_config_builds_network_and_stages(name, variant):
     config = get_config(name, variant)
     side, channels = SIDES.get(config.data.name, (config.data.image_size, 3))
     model = build.make_model(config, tiny.source(side=side, channels=channels))
-    stages = build.make_stages(config, model, steps_per_epoch=100, multilabel=True)
-    assert stages[-1].stop > 0
-    assert build.duration(config.evaluation, "validate_every", 100) > 0
+    made = stages.make_stages(config, model, steps_per_epoch=100, multilabel=True)
+    assert made[-1].stop > 0
+    assert stages.duration(config.evaluation, "validate_every", 100) > 0
 
 
 @pytest.mark.parametrize("name", NAMES)

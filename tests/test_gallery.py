@@ -9,7 +9,7 @@ import pytest
 import tiny
 from tensorboard.backend.event_processing import event_accumulator
 
-from dsh_jax import build, gallery
+from dsh_jax import gallery, stages
 from dsh_jax.data.images import ArrayImages
 from dsh_jax.data.source import Source, multi_hot
 
@@ -75,7 +75,7 @@ def brighter(monkeypatch):
         seen.append(config)
         return lambda key_B, image: image + jnp.full((len(key_B), 1, 1, 1), 1 / 255)
 
-    monkeypatch.setattr(build, "augmentation", augmentation, raising=False)
+    monkeypatch.setattr(stages, "augmentation", augmentation)
     return seen
 
 
@@ -90,7 +90,7 @@ def test_augmented_images_stand_behind_their_originals(brighter):
 
 
 def test_nothing_is_shown_where_nothing_is_augmented(monkeypatch):
-    monkeypatch.setattr(build, "augmentation", lambda config: lambda _, image: image, raising=False)
+    monkeypatch.setattr(stages, "augmentation", lambda config: lambda _, image: image)
     described = types.SimpleNamespace(source=labelled_source())
     assert gallery.augmented(tiny.config(), described, np.array([2, 5])) is None
 

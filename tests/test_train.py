@@ -11,7 +11,7 @@ import pytest
 import tiny
 from etils import epath
 
-from dsh_jax import build, train
+from dsh_jax import build, stages, train
 from dsh_jax.checkpoint import Checkpoints
 from dsh_jax.data import splits
 from dsh_jax.run import read_metrics
@@ -84,9 +84,9 @@ def joint_run(tmp_path_factory):
         traces.append(1)
         return original(*args, **kwargs)
 
-    original = build.train_step
+    original = stages.train_step
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(build, "train_step", counted)
+        patch.setattr(stages, "train_step", counted)
         assert train.train(tiny.joint(), folder)
     return folder, len(traces)
 

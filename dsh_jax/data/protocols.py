@@ -253,6 +253,18 @@ def _per_class(
     return _choice(source, query, train, **ranked)
 
 
+def _nus_21(source, readable, rng, queries, train_rows) -> Choice:
+    """An equal number of each of NUS-WIDE's 21 most frequent concepts."""
+    if len(source.label_names) != 21:
+        raise ValueError(
+            "it is made for the 21 most frequent concepts: set data.concepts=21, or data.protocol "
+            "to another, such as nus-81."
+        )
+    return _per_class(
+        source, readable, rng, queries, train_rows, query_each=100, train_each=500, database="all"
+    )
+
+
 def _at_random(
     source, readable, rng, queries, train_rows, *, query_total=0, train_total=0, **ranked
 ) -> Choice:
@@ -351,7 +363,7 @@ PROTOCOLS = {
     "ssdh": functools.partial(
         _per_class, query_each=100, train_each=500, database="rest", transductive=True
     ),
-    "nus-21": functools.partial(_per_class, query_each=100, train_each=500, database="all"),
+    "nus-21": _nus_21,
     "nus-81": functools.partial(_at_random, query_total=5000, train_total=10000, database="all"),
     "mir-ssdh": functools.partial(
         _at_random, query_total=1000, train_total=5000, database="rest", transductive=True

@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 from etils import epath
 
-from dsh_jax.data.arrays import cifar_bin, cifar_python, idx, npz
+from dsh_jax.data.arrays import idx, npz
+from dsh_jax.data.cifar import cifar_bin, cifar_python
 from dsh_jax.data.folder import folder
 from dsh_jax.data.images import ArrayImages
 from dsh_jax.data.lists import lists

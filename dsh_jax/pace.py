@@ -1,0 +1,51 @@
+"""How fast training steps follow each other."""
+
+from __future__ import annotations
+
+import time
+
+import numpy as np
+
+from dsh_jax import parallel
+
+
+class Pace:
+    """The time from step to step, pauses left out.
+
+    Args:
+      batch_size: images of a step.
+    """
+
+    def __init__(self, batch_size: int):
+        self._batch_size = batch_size
+        self._seconds: list[float] = []
+        self._last = time.monotonic()
+
+    def step(self) -> None:
+        """Note the end of a step."""
+        now = time.monotonic()
+        self._seconds.append(now - self._last)
+        self._last = now
+
+    def pause(self) -> float:
+        """Leave out the time since the last step, such as that of compiling, and return it."""
+        before, self._last = self._last, time.monotonic()
+        return self._last - before
+
+    def scalars(self) -> dict[str, float]:
+        """Return the speed since the last call.
+
+        Returns:
+          `images_per_second`, the median and the longest `speed/step_ms`, and, where the devices
+          tell, the most memory that one has held; nothing where no step was timed.
+        """
+        seconds, self._seconds = np.array(self._seconds), []
+        if not len(seconds):
+            return {}
+        scalars = {
+            "images_per_second": self._batch_size / float(seconds.mean()),
+            "speed/step_ms": 1e3 * float(np.median(seconds)),
+            "speed/step_ms_slowest": 1e3 * float(seconds.max()),
+        }
+        memory = parallel.peak_memory()
+        return scalars | ({"speed/device_memory_gb": memory / 1e9} if memory else {})
