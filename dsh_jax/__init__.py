@@ -15,12 +15,17 @@ A map, in the order in which data flows; import what you need, nothing happens a
     losses          every term of the objective
     optimizer       optimizers and schedules by name
     step            one training step
-    build           from a config to data, network and stages
+    build           from a config to data and network
+    stages          from a config to stages of training
     train           the loop
-    parallel        the only file that knows devices
+    parallel        the only file that knows devices and processes
     checkpoint      the only file that knows Orbax
     run             a run's folder: config, environment, metrics
+    journal         its records and checkpoints while it trains
+    pace            its speed
     interruption    save before stopping
+    population      runs that differ in scalars, in one program; point: one of them
+    sweep           a sweep's points; sweep_table: what came of them
     encode          images to codes
     codes           bits, bytes, distances: the bit order
     retrieval       distance counts, top-k search, weighted and asymmetric distances

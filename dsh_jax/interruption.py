@@ -10,7 +10,6 @@ from absl import logging
 
 from dsh_jax import parallel
 
-REQUEUE = 85  # exit code of a run that was asked to stop and can go on
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2)
 
 

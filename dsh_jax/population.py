@@ -147,6 +147,19 @@ def check_configs(configs: Sequence[ConfigDict], workdirs: Sequence[epath.PathLi
         )
 
 
+def alike(configs: Sequence[ConfigDict]) -> list[list[int]]:
+    """Return the places of configs that can be trained together, a list for each such group.
+
+    Args:
+      configs: of the points.
+    """
+    groups = collections.defaultdict(list)
+    for place, config in enumerate(configs):
+        fixed = {k: v for k, v in flatten(config.to_dict()).items() if k not in VARIED}
+        groups[repr(sorted(fixed.items()))].append(place)
+    return list(groups.values())
+
+
 def _groups(points: Sequence[Point]) -> list[list[Point]]:
     """Return the points that one program can train: at one step, and with the same terms."""
     groups = collections.defaultdict(list)

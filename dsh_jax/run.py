@@ -18,6 +18,8 @@ from clu import metric_writers
 from etils import epath
 from ml_collections import ConfigDict
 
+from dsh_jax import sweep
+
 LOCK = ".lock"
 PACKAGES = (
     *("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy", "tensorflow-datasets"),
@@ -130,6 +132,8 @@ def locked(workdir: epath.PathLike) -> Iterator[None]:
 def check_config(saved: Mapping[str, Any], wanted: Mapping[str, Any], folder: epath.Path) -> None:
     """Raise a ValueError that names the settings in which two configs differ.
 
+    Which sweep a run belongs to does not count.
+
     Args:
       saved: of the folder's run.
       wanted: of this command.
@@ -142,7 +146,7 @@ def check_config(saved: Mapping[str, Any], wanted: Mapping[str, Any], folder: ep
     different = [
         f"{key}: was {old.get(key, 'absent')!r}, now {new.get(key, 'absent')!r}"
         for key in sorted(old.keys() | new.keys())
-        if old.get(key, ...) != new.get(key, ...)
+        if key not in sweep.FIELDS and old.get(key, ...) != new.get(key, ...)
     ]
     if different:
         raise ValueError(

@@ -213,7 +213,7 @@ class _Loop:
         try:
             for step, batch in enumerate(batches, start=first + 1):
                 if self._profile is not None:
-                    self._profile(step)
+                    self._profile(step - first)
                 state, metrics = stage.step(state, batch)
                 if step == first + 1:
                     jax.block_until_ready(metrics)

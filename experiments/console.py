@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import signal
 import sys
 from collections.abc import Callable, Iterator, Sequence
 
@@ -10,6 +11,14 @@ from absl import app, flags, logging
 # TensorFlow reads them when it is imported: only its errors, not its greetings.
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "0")
+
+REQUEUE = 85  # exit code of a command that was asked to stop and can go on
+
+
+def requeue_when_asked() -> None:
+    """End with `REQUEUE` on SIGTERM, SIGUSR1 or SIGUSR2, while there is nothing to save."""
+    for number in (signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2):
+        signal.signal(number, lambda number, frame: sys.exit(REQUEUE))
 
 
 def quiet() -> None:
@@ -42,6 +51,8 @@ def run(main: Callable[[Sequence[str]], int | None]) -> None:
             while error.args and isinstance(error.args[0], Exception):
                 error = error.args[0]  # the message, not its quotation
             text = str(error.args[0]) if error.args else repr(error)
+            if isinstance(error, KeyError):
+                text = f"the config has no {text}"
             # Around an error in a config file stands the traceback: its last line says it all.
             if "Traceback" in text:
                 text = text.strip().splitlines()[-1]

@@ -3,13 +3,17 @@
 python -m experiments.sweep --config=configs/mnist.py:modern --workdir=runs/sweep \
     --sweep="model.bits=12,24,32,48;seed=0,1,2" --launcher=local --jobs=2 --gpus=0,1
 python -m experiments.sweep --config=… --sweep=… --workdir=… --launcher=slurm --partition=gpu
+python -m experiments.sweep --config=… --workdir=… --launcher=vmap \
+    --sweep="optimizer.learning_rate=5e-4,1e-3,2e-3,4e-3;seed=0,1"
 python -m experiments.sweep --config=… --workdir=runs/search --search=optuna --trials=50 \
     --sweep="optimizer.learning_rate=log_uniform,1e-4,1e-2;loss.z=0.0,0.1" --launcher=local
 python -m experiments.sweep --workdir=runs/sweep --collect --against=model.bits
 
 The same command again runs only what is not finished. `--config.sweep_kind=random
 --config.sweep_points=20` draws points; see configs/default.py and dsh_jax/sweep.py. Ctrl-C lets
-local runs save; Slurm's go on, and the same command finds them.
+local runs save; Slurm's go on, and the same command finds them. `vmap` trains runs that differ in
+plain factors and seeds only (see `population.VARIED`) by one compiled program, the others after
+one another.
 """
 
 import math
@@ -25,18 +29,20 @@ from ml_collections import ConfigDict, config_flags
 from experiments import console  # first: it quiets TensorFlow before its import
 
 from dsh_jax import plots, sweep, sweep_table  # isort: skip
-from dsh_jax.interruption import REQUEUE  # isort: skip
 from experiments import sweep_runs, sweep_status  # isort: skip
 from experiments.sweep_local import Local  # isort: skip
 from experiments.sweep_runs import Launcher, Run  # isort: skip
 from experiments.sweep_search import Search  # isort: skip
 from experiments.sweep_slurm import Slurm  # isort: skip
 from experiments.sweep_status import Table  # isort: skip
+from experiments.sweep_together import Together  # isort: skip
 
 _CONFIG = config_flags.DEFINE_config_file("config", None, "Config, e.g. configs/mnist.py:modern.")
 _WORKDIR = flags.DEFINE_string("workdir", None, "Folder of the sweep; each run has its own in it.")
 _SWEEP = flags.DEFINE_string("sweep", None, "key=value,value;key=…, in place of config.sweep.")
-_LAUNCHER = flags.DEFINE_enum("launcher", "print", ["print", "local", "slurm"], "What runs them.")
+_LAUNCHER = flags.DEFINE_enum(
+    "launcher", "print", ["print", "local", "slurm", "vmap"], "What runs them."
+)
 _COLLECT = flags.DEFINE_bool("collect", False, "Write the table and plot of the runs' results.")
 _AGAINST = flags.DEFINE_string("against", None, "Setting on the plot's axis; model.bits first.")
 _JOBS = flags.DEFINE_integer("jobs", 1, "Local runs, or trials of a search, at a time.", 1)
@@ -60,10 +66,12 @@ flags.mark_flags_as_required(["workdir"])
 MOST_LINES = 8  # in a plot
 
 
-def make_launcher(workdir: epath.Path) -> Launcher:
+def make_launcher(config: ConfigDict, workdir: epath.Path) -> Launcher:
     """Return the launcher that the flags describe."""
     if _LAUNCHER.value == "local":
         return Local(_JOBS.value, _GPUS.value)
+    if _LAUNCHER.value == "vmap":
+        return Together(config)
     extra = dict(pair.partition("=")[::2] for pair in _EXTRA.value)
     if _REQUEUE.value:
         extra["requeue"] = True
@@ -132,11 +140,10 @@ def launch(config: ConfigDict, workdir: epath.Path, points: list[sweep.Point]) -
     make = run_maker(config, workdir, sys.executable)
     runs = [make(point) for point in points]
     waiting = [one for one in runs if not sweep_runs.is_finished(one, config)]
-    launcher = make_launcher(workdir)
+    launcher = make_launcher(config, workdir)
     sweep_runs.write_points(workdir, runs)
-    is_slurm = _LAUNCHER.value == "slurm"
-    jobs = len(runs) if is_slurm else _JOBS.value
-    if is_slurm and not _WAIT.value:
+    jobs = _JOBS.value if _LAUNCHER.value == "local" else len(runs)
+    if _LAUNCHER.value == "slurm" and not _WAIT.value:
         launcher.start(waiting)
         print(f"{len(waiting)} of {len(runs)} runs are in the queue; the same command shows them.")
         return 0
@@ -153,10 +160,10 @@ def launch(config: ConfigDict, workdir: epath.Path, points: list[sweep.Point]) -
 
 def search(config: ConfigDict, workdir: epath.Path, space: sweep.Sweep) -> int:
     """Run an adaptive search; return the exit code."""
-    if _LAUNCHER.value == "print":
-        raise ValueError("a search must run its trials: pass --launcher=local or slurm.")
+    if _LAUNCHER.value in ("print", "vmap"):
+        raise ValueError("a search runs trial by trial: pass --launcher=local or slurm.")
     make = run_maker(config, workdir, sys.executable)
-    launcher = make_launcher(workdir)
+    launcher = make_launcher(config, workdir)
     sweep_runs.write_points(workdir, [])
     runs: list[Run] = []
 
@@ -218,7 +225,7 @@ def main(argv):
             return run(_CONFIG.value, epath.Path(_WORKDIR.value).expanduser())
         except KeyboardInterrupt:
             print("\nstopped; the same command goes on", flush=True)
-            return REQUEUE
+            return console.REQUEUE
 
 
 if __name__ == "__main__":

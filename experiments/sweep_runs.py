@@ -11,8 +11,8 @@ from etils import epath
 from ml_collections import ConfigDict
 
 from dsh_jax import run, sweep
-from dsh_jax.interruption import REQUEUE
 from dsh_jax.sweep_table import MAP
+from experiments.console import REQUEUE
 
 EVERY = 0.5  # seconds between two looks
 STOPPED = "stopped; the same command goes on"
@@ -86,6 +86,18 @@ def make_run(
     )
 
 
+def config_of(one: Run, config: ConfigDict) -> ConfigDict:
+    """Return a run's own config.
+
+    Args:
+      one: run.
+      config: of the sweep.
+    """
+    config = config.copy_and_resolve_references()
+    config.update_from_flattened_dict(dict(one.point))
+    return config
+
+
 def is_finished(one: Run, config: ConfigDict) -> bool:
     """Return whether a run's folder holds its result, and of this config.
 
@@ -96,14 +108,8 @@ def is_finished(one: Run, config: ConfigDict) -> bool:
     path = one.folder / "config.json"
     if not path.exists() or (one.end.exists() and one.end.read_text().strip()):
         return False
-    config = config.copy_and_resolve_references()
-    config.update_from_flattened_dict(dict(one.point))
-    saved, wanted = json.loads(path.read_text()), config.to_dict()
-    for settings in (saved, wanted):
-        for key in sweep.FIELDS:
-            settings.pop(key, None)
     try:
-        run.check_config(saved, wanted, one.folder)
+        run.check_config(json.loads(path.read_text()), config_of(one, config).to_dict(), one.folder)
     except ValueError:
         return False
     return any(MAP in record for record in run.read_metrics(one.folder / "metrics.jsonl"))

@@ -12,7 +12,7 @@ from typing import Any
 from etils import epath
 
 from dsh_jax import run
-from dsh_jax.interruption import REQUEUE
+from experiments.console import REQUEUE
 from experiments.sweep_runs import Run, end_of, start_of
 
 LOOK = 5.0  # seconds between two questions to Slurm

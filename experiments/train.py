@@ -17,8 +17,10 @@ from ml_collections import config_flags
 
 from experiments import console  # first: it quiets TensorFlow before its import
 
+if __name__ == "__main__":  # now: the imports take long enough for a scheduler to change its mind
+    console.requeue_when_asked()
+
 from dsh_jax import build, evaluate, gallery, parallel, train  # isort: skip
-from dsh_jax.interruption import REQUEUE  # isort: skip
 
 _CONFIG = config_flags.DEFINE_config_file("config", None, "Config, e.g. configs/mnist.py:modern.")
 _WORKDIR = flags.DEFINE_string("workdir", None, "Folder of the run.")
@@ -52,7 +54,7 @@ def main(argv):
         logging.info("data and network described in %.1f s", time.monotonic() - started)
         if not train.train(config, workdir, described=described, profile_steps=_PROFILE.value):
             parallel.disconnect()
-            return REQUEUE
+            return console.REQUEUE
         evaluation = evaluate.evaluate_run(config, described, workdir)
         is_first = parallel.process_index() == 0
         if is_first:

@@ -1,6 +1,7 @@
 """A small run as a process of its own, to be killed, or one of several.
 
 python endless_run.py FOLDER VARIANT [STOP_STEP COORDINATOR PROCESSES PROCESS]
+srun --nodes=2 python endless_run.py FOLDER VARIANT [STOP_STEP]
 """
 
 import os
@@ -13,7 +14,7 @@ if __name__ == "__main__":
 import tiny
 
 from dsh_jax import parallel, train
-from dsh_jax.interruption import REQUEUE
+from experiments.console import REQUEUE
 
 CHANGED = {
     "two_stage": {"training__autoencoder_steps": 60, "training__hashing_steps": 120},
@@ -41,8 +42,7 @@ def config(variant):
 
 def main(folder, variant, stop_step="0", coordinator="", processes="1", process="0"):
     """Train with few optimizations of the compiler."""
-    if int(processes) > 1:
-        parallel.connect(coordinator, int(processes), int(process))
+    parallel.connect(coordinator, int(processes), int(process))
     with tiny.quick_compilation():
         chosen = config(variant)
         done = train.train(chosen, folder, stop_step=int(stop_step) or None)

@@ -6,6 +6,7 @@ packages slurm-wlm, slurmdbd, munge and mariadb-server.
 
 import contextlib
 import os
+import pathlib
 import random
 import secrets
 import shutil
@@ -123,6 +124,8 @@ def cluster(folder, nodes=4):
     (folder / "slurmdbd.conf").chmod(0o600)
     (folder / "gres.conf").write_text(f"Name=gpu File={folder}/gpu[0-{GPUS - 1}]\n")
     (folder / "cgroup.conf").write_text("CgroupAutomount=no\n")
+    names = "".join(f"127.0.0.1 n{number}\n" for number in range(1, nodes + 1))
+    (folder / "hosts").write_text(pathlib.Path("/etc/hosts").read_text() + names)
     (folder / "munge.key").write_bytes(secrets.token_bytes(1024))
     (folder / "munge.key").chmod(0o600)
     before = os.environ.get("SLURM_CONF")
@@ -174,8 +177,11 @@ def _start(stack, folder, nodes):
     add = ["sacctmgr", "--immediate", "--quiet", "add", "cluster", "tests"]
     subprocess.run(add, capture_output=True)
     start("slurmctld", "-D", "-c")
+    # Processes of several nodes find each other by the nodes' names: jobs see hosts of their own.
+    mounted = 'mount --bind "$0/hosts" /etc/hosts && exec slurmd -D -N "$1"'
     for number in range(1, nodes + 1):
-        start("slurmd", "-D", "-N", f"n{number}")
+        start("unshare", "--mount", "--propagation=private",
+              *("sh", "-c", mounted, str(folder), f"n{number}"))  # fmt: skip
 
     def idle():
         command = ["sinfo", "--noheader", "--Node", "--format=%t"]

@@ -101,7 +101,7 @@ def test_a_misspelt_data_set_is_one_clear_line(tmp_path):
 @pytest.mark.parametrize(
     ("flag", "message"),
     [
-        ("--config.model.bit=4", "bits"),
+        ("--config.model.bit=4", "the config has no 'bit' Did you mean \"bits\""),
         ("--config=configs/digits.py:best", "unknown variant 'best'; known: printed"),
         ("--config=configs/absent.py", "configs/absent.py"),
     ],

@@ -19,8 +19,8 @@ from test_checkpoint import damage
 
 from dsh_jax import build, train
 from dsh_jax.checkpoint import Checkpoints, digest
-from dsh_jax.interruption import REQUEUE
 from dsh_jax.run import locked, read_metrics
+from experiments.console import REQUEUE
 
 HERE = epath.Path(__file__).parent
 
@@ -102,6 +102,21 @@ def test_a_signal_ends_with_the_code_on_which_a_scheduler_starts_again(tmp_path,
     process.send_signal(number)
     assert process.wait() == REQUEUE
     assert start(folder, "joint").wait() == 0
+
+
+def test_a_signal_before_there_is_anything_to_save_ends_with_that_code_too(tmp_path):
+    flags = ["--config=configs/digits.py:smoke", f"--workdir={tmp_path / 'run'}"]
+    process = subprocess.Popen([sys.executable, "-m", "experiments.train", *flags], cwd=HERE.parent)
+    mask = 1 << (signal.SIGUSR2 - 1)
+
+    def is_caught():
+        lines = epath.Path(f"/proc/{process.pid}/status").read_text().splitlines()
+        return any(int(line.split()[1], 16) & mask for line in lines if line.startswith("SigCgt"))
+
+    wait_for(is_caught, process)
+    process.send_signal(signal.SIGUSR2)
+    assert process.wait() == REQUEUE
+    assert not (tmp_path / "run").exists()
 
 
 @pytest.fixture(scope="module")

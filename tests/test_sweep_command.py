@@ -15,8 +15,8 @@ from test_experiments import FORCED, ROOT, SMALL, command, last_line
 
 from configs import digits
 from dsh_jax import run
-from dsh_jax.interruption import REQUEUE
 from experiments import sweep_runs, sweep_slurm
+from experiments.console import REQUEUE
 from experiments.sweep_local import Local
 from experiments.sweep_runs import Run, drive, is_finished, make_run
 from experiments.sweep_search import Search
