@@ -17,6 +17,9 @@ def get_config(variant: str = "intended") -> ConfigDict:
     config = ConfigDict()
     config.variant = variant
     config.seed = 0  # of parameters, shuffling and augmentation
+    # dhs (the paper's), another deep one (see dsh_jax/methods.py), or lsh | sh | itq | sdh, which
+    # fit features (see dsh_jax/shallow.py).
+    config.method = "dhs"
 
     # Of experiments.sweep: settings and their values, (("model.bits", (12, 24)), ("seed", (0, 1))).
     config.sweep = ()  # a run has none
@@ -51,6 +54,21 @@ def get_config(variant: str = "intended") -> ConfigDict:
     data.label_less = "drop"  # rows without labels: drop | database (there, unlabelled) | keep
     data.labels_per_class = 0  # labelled rows of each class; 0: no such limit
     data.label_fraction = 1.0  # share of the training rows that is labelled
+
+    config.deep = deep = ConfigDict()  # of the other deep methods; 0: the method's own
+    deep.weight = 0.0  # of its second term
+    deep.margin = 0.0
+    deep.scale = 0.0  # of inner products or cosines
+
+    config.shallow = shallow = ConfigDict()  # of the methods that fit features
+    shallow.features = "pixels"  # pixels | file
+    shallow.features_path = ""  # of file: .npy [rows, dimensions]
+    shallow.center = False  # lsh: planes through the mean
+    shallow.orthonormalise = False  # lsh
+    shallow.iterations = 50  # itq
+    shallow.anchors = 1000  # sdh
+    shallow.normalise = True  # sdh: features of length 1
+    shallow.sigma = 0.4  # sdh: width of the kernel; 0: mean distance to the nearest anchor
 
     config.augment = augment = ConfigDict()
     augment.shift = 0  # pixels, up to

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from ml_collections import ConfigDict
 
-from dsh_jax import parallel
+from dsh_jax import methods, parallel
 from dsh_jax.data import cache, pipeline, protocols, sources, splits
 from dsh_jax.data.source import Source
 from dsh_jax.encode import make_encoder
@@ -110,6 +112,7 @@ def make_model(config: ConfigDict, source: Source) -> DSH:
         fc_dim=options.fc_dim,
         batch_norm=options.batch_norm,
         decode_from=options.decode_from,
+        **methods.network(config.method),
         axis_name=parallel.AXIS,
         dtype=jnp.dtype(options.dtype),
     )
@@ -127,6 +130,7 @@ class Run:
       steps_per_epoch: training rows / batch, rounded up.
       seed: of parameters and draws.
       ema: whether averages of the weights are kept.
+      columns: returns what batches hold besides images and labels, see `methods.columns`.
     """
 
     source: Source
@@ -137,6 +141,7 @@ class Run:
     steps_per_epoch: int
     seed: int
     ema: bool
+    columns: Callable[[], dict[str, np.ndarray]] = dict
 
     def initial_state(self, step: int = 0) -> TrainState:
         """Return an untrained state with the optimizer of the stage that made `step`."""
@@ -180,4 +185,9 @@ def build(config: ConfigDict) -> Run:
         steps_per_epoch=steps_per_epoch,
         seed=config.seed,
         ema=training.ema_decay > 0,
+        columns=functools.cache(
+            functools.partial(
+                methods.columns, config.method, source.label_NxC, split.labelled, bits=model.bits
+            )
+        ),
     )

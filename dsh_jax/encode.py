@@ -25,7 +25,8 @@ class Encoded:
       packed_NxW: uint8 codes, W = ceil(K/8), see `codes.pack_bits`.
       bcoding_NxK: float32 activations in (0, 1).
       is_right_N: bool, whether the highest class score stands at one of the image's labels.
-      is_right_by_bits_N: the same with the bits in place of the activations.
+      is_right_by_bits_N: the same with the bits in place of the activations, where the classifier
+        takes them.
     """
 
     packed_NxW: np.ndarray
@@ -53,7 +54,9 @@ def make_encoder(model: DSH) -> Callable[[Any, jax.Array], tuple[jax.Array, ...]
         image = pad_small(to_unit(image_BxHxWxC))
         outputs = model.apply(variables, image, decode=False)
         bit_BxK = codes.binarize(outputs.logit)
-        score_by_bits = model.apply(variables, bit_BxK.astype(jnp.float32), method=DSH.classify)
+        score_by_bits = outputs.score
+        if model.head is None and model.classify_from == "code":
+            score_by_bits = model.apply(variables, bit_BxK.astype(jnp.float32), method=DSH.classify)
         packed = codes.pack_bits(bit_BxK)
         return packed, outputs.bcoding, outputs.score.argmax(-1), score_by_bits.argmax(-1)
 

@@ -164,13 +164,77 @@ class Evaluation:
         `eval/…` ranks the protocol's own database, `eval_train/…` the training rows, and
         `eval_unseen/…` the unseen ones.
         """
-        own, *others = self.results
-        flat = {f"eval/{name}": value for name, value in self.results[own].metrics.items()}
-        flat |= {f"eval/{name}": value for name, value in self.code.items()}
-        for database in others:
-            metrics = self.results[database].metrics
-            flat |= {f"eval_{database}/{name}": value for name, value in metrics.items()}
-        return flat
+        return named(self.results, self.code)
+
+
+def named(results: Mapping[str, Result], code: Mapping[str, float]) -> dict[str, float]:
+    """Return every number by its name in `metrics.jsonl`.
+
+    Args:
+      results: name of the database to Result, the protocol's own first.
+      code: accuracy and code health of the queries.
+
+    Returns:
+      `eval/…` of the protocol's own database and of the code, `eval_<database>/…` of the others.
+    """
+    own, *others = results
+    flat = {f"eval/{name}": value for name, value in results[own].metrics.items()}
+    flat |= {f"eval/{name}": value for name, value in code.items()}
+    for database in others:
+        metrics = results[database].metrics
+        flat |= {f"eval_{database}/{name}": value for name, value in metrics.items()}
+    return flat
+
+
+def rank(
+    packed: Mapping[str, np.ndarray], label: Mapping[str, np.ndarray], *, bits: int
+) -> dict[str, Result]:
+    """Return the results of the queries against each database.
+
+    Args:
+      packed: `query`, and the name of each database, to its uint8 codes.
+      label: the same to its multi-hot labels.
+      bits: K.
+
+    Returns:
+      Name of the database to Result, in the order of `packed`.
+    """
+    return {
+        part: retrieve(packed["query"], label["query"], packed[part], label[part], bits=bits)
+        for part in packed
+        if part != "query"
+    }
+
+
+def save_codes(
+    folder: epath.Path,
+    step: int,
+    packed: Mapping[str, np.ndarray],
+    label: Mapping[str, np.ndarray],
+    rows: Mapping[str, np.ndarray],
+    *,
+    bits: int,
+    split_hash: str,
+) -> None:
+    """Write `eval/<step>.npz`: packed codes, multi-hot labels and row numbers of each part.
+
+    Args:
+      folder: of the run.
+      step: of the checkpoint.
+      packed, label, rows: of `query`, and of each database by its name.
+      bits: K.
+      split_hash: of the split.
+    """
+    (folder / "eval").mkdir(exist_ok=True)
+    arrays = {"bits": bits, "split_hash": split_hash}
+    for part in packed:
+        arrays |= {
+            f"{part}_code": packed[part],
+            f"{part}_label": label[part],
+            f"{part}_row": rows[part],
+        }
+    with (folder / "eval" / f"{step}.npz").open("wb") as file:
+        np.savez_compressed(file, **arrays)
 
 
 def check_split(split: splits.Split, folder: epath.Path) -> None:
@@ -236,36 +300,18 @@ def evaluate_run(config: ConfigDict, described: build.Run, workdir: epath.PathLi
     }
     bits = config.model.bits
     label = {part: source.label_NxC[part_rows] for part, part_rows in rows.items()}
-    results = {
-        part: retrieve(
-            encoded["query"].packed_NxW,
-            label["query"],
-            encoded[part].packed_NxW,
-            label[part],
-            bits=bits,
-        )
-        for part in rows
-        if part != "query"
-    }
+    packed = {part: one.packed_NxW for part, one in encoded.items()}
+    results = rank(packed, label, bits=bits)
     code, bit_mean_K = code_report(encoded["query"], bits=bits)
     evaluation = Evaluation(step, results, encoded, rows, code, bit_mean_K, variables)
     if parallel.process_index() == 0:
-        _write(evaluation, label, folder, bits=bits, split_hash=split.hash)
+        save_codes(folder, step, packed, label, rows, bits=bits, split_hash=split.hash)
+        _write(evaluation, folder)
     return evaluation
 
 
-def _write(evaluation, label, folder, *, bits, split_hash) -> None:
-    """Write the numbers and the codes of an evaluation."""
-    (folder / "eval").mkdir(exist_ok=True)
-    with (folder / "eval" / f"{evaluation.step}.npz").open("wb") as file:
-        arrays = {"bits": bits, "split_hash": split_hash}
-        for part, encoded in evaluation.encoded.items():
-            arrays |= {
-                f"{part}_code": encoded.packed_NxW,
-                f"{part}_label": label[part],
-                f"{part}_row": evaluation.rows[part],
-            }
-        np.savez_compressed(file, **arrays)
+def _write(evaluation: Evaluation, folder: epath.Path) -> None:
+    """Write the numbers of an evaluation."""
     writer = make_writer(folder, keep=lambda record: "eval/map" not in record)
     writer.write_scalars(evaluation.step, evaluation.scalars())
     # How close the activations are to bits: all of them, and each bit's mean.
@@ -277,21 +323,23 @@ def _write(evaluation, label, folder, *, bits, split_hash) -> None:
     writer.close()
 
 
-def table(evaluation: Evaluation) -> str:
+def table(
+    results: Mapping[str, Result], code: Mapping[str, float], rows: Mapping[str, np.ndarray]
+) -> str:
     """Return the numbers of an evaluation as text, a column for each database protocol.
 
     Args:
-      evaluation: of a run.
+      results, code: see `named`.
+      rows: name of the database to its row numbers.
 
     Returns:
       Lines.
     """
     columns = {
-        f"database={part} ({len(evaluation.rows[part]):,})": result.metrics
-        for part, result in evaluation.results.items()
+        f"database={part} ({len(rows[part]):,})": result.metrics for part, result in results.items()
     }
     first = next(iter(columns))
-    return metrics_table(columns | {first: columns[first] | evaluation.code})
+    return metrics_table(columns | {first: columns[first] | dict(code)})
 
 
 def metrics_table(columns: Mapping[str, Mapping[str, float]]) -> str:

@@ -35,6 +35,7 @@ class Outputs:
       bcoding: its activations B in (0, 1) [B, K], float32.
       score: linear class scores [B, C], float32.
       decoded: the decoder's image in (0, 1) [B, H, W, channels], float32, or None.
+      code: what the head gives: bcoding, or the code of another method's head [B, K], float32.
     """
 
     feature: jax.Array
@@ -42,6 +43,7 @@ class Outputs:
     bcoding: jax.Array
     score: jax.Array
     decoded: jax.Array | None
+    code: jax.Array | None = None
 
 
 def bcoding_activation(
@@ -262,6 +264,8 @@ class DSH(nn.Module):
       activation: of the bcoding layer.
       width, convs_per_group, pool_after, fc_dim, batch_norm, axis_name, dtype: see `Encoder`.
       decode_from: `feature` (FC7) or `bcoding` (reconstruct from the code).
+      head: class of another method's head, built with `bits` alone, in place of `BcodingHead`.
+      classify_from: `code`, or `feature` (FC7) as some methods do.
     """
 
     bits: int
@@ -274,6 +278,8 @@ class DSH(nn.Module):
     fc_dim: int = 1024
     batch_norm: bool = True
     decode_from: Literal["feature", "bcoding"] = "feature"
+    head: Callable[..., nn.Module] | None = None
+    classify_from: Literal["code", "feature"] = "code"
     axis_name: str | None = None
     dtype: Any = jnp.float32
 
@@ -295,7 +301,10 @@ class DSH(nn.Module):
             **shared,
         )
         self.decoder = Decoder(shape=self.shape, **shared)
-        self.bcoding = BcodingHead(bits=self.bits, activation=self.activation)
+        if self.head is None:
+            self.bcoding = BcodingHead(bits=self.bits, activation=self.activation)
+        else:
+            self.bcoding = self.head(bits=self.bits)
         self.classifier = nn.Dense(self.classes, use_bias=False)  # W_C of section 3.4
 
     def __call__(
@@ -321,7 +330,10 @@ class DSH(nn.Module):
           ValueError: for an image smaller than 32×32 or a bad option.
         """
         feature_BxF = self.encoder(image_BxHxWxC, train=train)
-        logit_BxK, bcoding_BxK = self.bcoding(feature_BxF, beta=beta)
+        logit_BxK, code_BxK = self.bcoding(feature_BxF, beta=beta)
+        bcoding_BxK = code_BxK
+        if self.head is not None:
+            bcoding_BxK = bcoding_activation(logit_BxK, activation="intended", beta=beta)
         decoded = None
         if decode:
             source = feature_BxF if self.decode_from == "feature" else bcoding_BxK
@@ -330,7 +342,8 @@ class DSH(nn.Module):
             feature=feature_BxF,
             logit=logit_BxK,
             bcoding=bcoding_BxK,
-            score=self.classifier(bcoding_BxK),
+            code=code_BxK,
+            score=self.classifier(feature_BxF if self.classify_from == "feature" else code_BxK),
             decoded=decoded,
         )
 

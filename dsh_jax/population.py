@@ -320,6 +320,7 @@ class _Group:
                 seed=seed,
                 start_step=start,
                 stop_step=stop,
+                columns=self._run.columns(),
             )
             for seed in {point.config.seed for point in self._points}
         }

@@ -11,7 +11,7 @@ import jax
 import jax.numpy as jnp
 from ml_collections import ConfigDict
 
-from dsh_jax import parallel
+from dsh_jax import methods, parallel
 from dsh_jax.augment import augment
 from dsh_jax.models import DSH, Outputs
 from dsh_jax.optimizer import make_optimizer, make_schedule
@@ -196,7 +196,13 @@ def one_device_stages(
         stages.append(
             stage("autoencoder", 0, autoencoder_steps, objective, decode=True, weight_decay=0.0)
         )
-    objective = hashing_objective(
+    objective = methods.objective(
+        config.method,
+        classes=model.classes,
+        bits=model.bits,
+        multilabel=multilabel,
+        options={name: value for name, value in config.deep.items() if value},
+    ) or hashing_objective(
         multilabel=multilabel,
         applied_to=loss.applied_to,
         x=value["loss.x"],
@@ -229,7 +235,7 @@ def one_device_stages(
             autoencoder_steps,
             hashing_steps,
             objective,
-            decode=loss.r > 0,
+            decode=loss.r > 0 and config.method == "dhs",
             weight_decay=value["optimizer.weight_decay"] if decoupled else 0.0,
             penalty=0.0 if decoupled else value["optimizer.weight_decay"],
             penalty_kernels=rate.weight_decay_kernels,
@@ -243,6 +249,12 @@ def _try(objective: Callable, model: DSH) -> None:
     image = jax.ShapeDtypeStruct((1, *model.shape), jnp.float32)
     bits = jax.ShapeDtypeStruct((1, model.bits), jnp.float32)
     classes = jax.ShapeDtypeStruct((1, model.classes), jnp.float32)
-    outputs = Outputs(feature=None, logit=bits, bcoding=bits, score=classes, decoded=image)
-    batch = {"label": classes, "is_labelled": jax.ShapeDtypeStruct((1,), bool)}
+    feature = jax.ShapeDtypeStruct((1, model.fc_dim), jnp.float32)
+    outputs = Outputs(feature, logit=bits, bcoding=bits, code=bits, score=classes, decoded=image)
+    batch = {
+        "label": classes,
+        "is_labelled": jax.ShapeDtypeStruct((1,), bool),
+        "target": bits,
+        "key": jax.ShapeDtypeStruct((2,), jnp.uint32),
+    }
     jax.eval_shape(lambda *args: objective(*args, None), outputs, image, batch)

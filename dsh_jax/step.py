@@ -177,7 +177,7 @@ def train_step(
       batch: `image` uint8 [B, H, W, C], `label` [B, classes], `is_labelled` bool [B].
       model: the network; its axis_name must be this one.
       optimizer: of this stage.
-      objective: see `hashing_objective`.
+      objective: see `hashing_objective`; its batch holds `key`, too, the step's random key.
       augment: `(key_B, image in [0, 1]) -> image`; the decoder's target is its result.
       beta: see `beta_schedule`.
       decode: whether the decoder runs.
@@ -208,7 +208,7 @@ def train_step(
             decode=decode,
             mutable=["batch_stats"],
         )
-        total, terms = objective(outputs, image, batch, axis_name)
+        total, terms = objective(outputs, image, batch | {"key": step_key}, axis_name)
         if losses.is_on(penalty):
             terms["penalty"] = losses.weight_penalty(params, kernels=penalty_kernels)
             total += penalty * terms["penalty"]

@@ -198,6 +198,7 @@ class _Loop:
                 stop_step=stage.stop,
                 process=parallel.process_index(),
                 processes=parallel.process_count(),
+                columns=self._run.columns(),
             )
         )
         validate_every = (

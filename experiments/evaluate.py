@@ -51,7 +51,7 @@ def evaluate_run(folder: epath.Path) -> None:
     described = build.build(config)
     evaluation = evaluate.evaluate_run(config, described, folder)
     page = gallery.report_run(config, described, evaluation, folder)
-    print(f"\n{evaluate.table(evaluation)}\n")
+    print(f"\n{evaluate.table(evaluation.results, evaluation.code, evaluation.rows)}\n")
     logging.info("report: %s", page)
 
 

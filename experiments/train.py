@@ -20,7 +20,7 @@ from experiments import console  # first: it quiets TensorFlow before its import
 if __name__ == "__main__":  # now: the imports take long enough for a scheduler to change its mind
     console.requeue_when_asked()
 
-from dsh_jax import build, evaluate, gallery, parallel, train  # isort: skip
+from dsh_jax import build, evaluate, gallery, parallel, shallow, train  # isort: skip
 
 _CONFIG = config_flags.DEFINE_config_file("config", None, "Config, e.g. configs/mnist.py:modern.")
 _WORKDIR = flags.DEFINE_string("workdir", None, "Folder of the run.")
@@ -49,6 +49,11 @@ def main(argv):
                 "jax_compilation_cache_dir", str(epath.Path(_CACHE.value).expanduser())
             )
         parallel.connect(_COORDINATOR.value, _PROCESSES.value, _PROCESS.value)
+        if config.method in shallow.METHODS:
+            source = build.load_source(config)
+            ranked = shallow.run(config, source, build.load_split(config, source), workdir)
+            print(shallow.summary(config, ranked))
+            return 0
         started = time.monotonic()
         described = build.build(config)
         logging.info("data and network described in %.1f s", time.monotonic() - started)
@@ -63,7 +68,7 @@ def main(argv):
         parallel.disconnect()
     if not is_first:
         return 0
-    print(f"\n{evaluate.table(evaluation)}\n")
+    print(f"\n{evaluate.table(evaluation.results, evaluation.code, evaluation.rows)}\n")
     print(json.dumps({"workdir": workdir, "map": evaluation.scalars()["eval/map"]}))
     logging.info("report: %s", page)
     return 0

@@ -95,7 +95,7 @@ def test_second_evaluation_replaces_the_first(evaluation, run, folder):
 
 
 def test_table_shows_both_databases(evaluation):
-    text = evaluate.table(evaluation)
+    text = evaluate.table(evaluation.results, evaluation.code, evaluation.rows)
     title, first = text.splitlines()[:2]
     assert title.split() == ["database=train", "(1,221)", "database=unseen", "(144)"]
     values = [f"{result.metrics['map']:.4f}" for result in evaluation.results.values()]
@@ -132,7 +132,7 @@ def test_split_without_unseen_rows_has_one_protocol(evaluation):
         **{**vars(evaluation), "results": {"train": evaluation.results["train"]}}
     )
     assert not any(name.startswith("eval_unseen/") for name in one.scalars())
-    assert "unseen" not in evaluate.table(one)
+    assert "unseen" not in evaluate.table(one.results, one.code, one.rows)
 
 
 QUERY = np.array([[0b0000], [0b1111]], np.uint8)

@@ -6,7 +6,7 @@ at any step with the batch that it would have seen.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 import numpy as np
 import tensorflow as tf
@@ -95,6 +95,7 @@ def train_batches(
     stop_step: int,
     process: int = 0,
     processes: int = 1,
+    columns: Mapping[str, np.ndarray] | None = None,
 ) -> Iterator[Batch]:
     """Yield this process's part of the batches of steps start_step to stop_step - 1.
 
@@ -114,6 +115,8 @@ def train_batches(
       stop_step: one past the last step.
       process: number of this process.
       processes: P.
+      columns: more arrays [source's rows, …], of which each batch gets its rows' under their names;
+        what they say of unlabelled rows must not be their labels.
 
     Yields:
       Dicts of `image` uint8 [D, B, H, W, C] with B = N / (P D), `label` float32 [D, B, classes]
@@ -155,6 +158,10 @@ def train_batches(
             "image": image.reshape(*shape, *source.images.shape),
             "label": label * is_labelled_DxB[..., None],
             "is_labelled": is_labelled_DxB,
+            **{
+                name: value[row_B].reshape(*shape, *value.shape[1:])
+                for name, value in (columns or {}).items()
+            },
         }
 
 

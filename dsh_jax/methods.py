@@ -1,0 +1,179 @@
+"""The other deep methods of the comparison, for the one training loop: objectives and heads.
+
+Each objective is `(outputs, image, batch, axis_name) -> (total, terms)` as the paper's is, see
+`step.hashing_objective`. A method reads the rows with labels, unless it says so.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from dsh_jax import centres, losses, pairs, step, triplets
+from dsh_jax.baselines import cnnh
+from dsh_jax.baselines.greedyhash import GreedyHead, greedyhash
+
+Objective = Callable[..., tuple[jax.Array, step.Terms]]
+
+HEADS = {"greedyhash": GreedyHead}  # in place of the bcoding layer
+FIXED = 0  # seed of centres and of CNNH's codes, whatever a run's own
+
+
+def network(method: str) -> dict[str, Any]:
+    """Return what a method changes in the network, as options of `models.DSH`.
+
+    Args:
+      method: its name.
+    """
+    return {"head": HEADS[method]} if method in HEADS else {}
+
+
+def columns(
+    method: str, label_NxC: np.ndarray, labelled: np.ndarray, *, bits: int
+) -> dict[str, np.ndarray]:
+    """Return what a method's batches hold besides images and labels.
+
+    Args:
+      method: its name.
+      label_NxC: multi-hot, of every row.
+      labelled: numbers of the rows whose labels may be read.
+      bits: K.
+
+    Returns:
+      Of CNNH, `target` [N, K]: codes in {−1, 1} from the labels alone, 0 for rows without.
+    """
+    if method not in ("cnnh", "cnnh_plus"):
+        return {}
+    target_NxK = np.zeros((len(label_NxC), bits), np.float32)
+    target_NxK[labelled] = cnnh.fit_codes(jax.random.PRNGKey(FIXED), label_NxC[labelled], bits=bits)
+    return {"target": target_NxK}
+
+
+def objective(
+    method: str, *, classes: int, bits: int, multilabel: bool, options: Mapping[str, float]
+) -> Objective | None:
+    """Return the objective of a method.
+
+    Args:
+      method: its name.
+      classes: C.
+      bits: K.
+      multilabel: whether the labels are multi-label.
+      options: of `weight`, `margin` and `scale`, those that are not the method's own.
+
+    Returns:
+      The objective; None for `dhs`, whose own is `step.hashing_objective`.
+
+    Raises:
+      ValueError: for an unknown method, or an option that it has not.
+    """
+    if method == "dhs":
+        return None
+    if method not in OBJECTIVES:
+        raise ValueError(
+            f"method is {method!r}; it must be one of dhs, {', '.join(OBJECTIVES)}, lsh, sh, itq, "
+            "sdh."
+        )
+    make, known = OBJECTIVES[method]
+    if unknown := sorted(set(options) - set(known)):
+        raise ValueError(
+            f"deep.{unknown[0]} is {options[unknown[0]]}, but {method} has no such option; leave "
+            f"it 0. It has: {', '.join(known) or 'none'}."
+        )
+    given = {known[name]: value for name, value in options.items()}
+    return make(classes, bits, multilabel, given)
+
+
+def _of_logits(loss: Callable) -> Callable:
+    """Return the maker of an objective whose loss reads logits and labels."""
+
+    def make(classes, bits, multilabel, options):
+        def objective(outputs, image, batch, axis_name):
+            labels = batch["label"], batch["is_labelled"]
+            return loss(outputs.logit, *labels, axis_name=axis_name, **options)
+
+        return objective
+
+    return make
+
+
+def _hashnet(classes, bits, multilabel, options):
+    def objective(outputs, image, batch, axis_name):
+        labels = batch["label"], batch["is_labelled"]
+        return pairs.hashnet(2 * outputs.bcoding - 1, *labels, axis_name=axis_name, **options)
+
+    return objective
+
+
+def _dtsh(classes, bits, multilabel, options):
+    def objective(outputs, image, batch, axis_name):
+        labels = batch["label"], batch["is_labelled"]
+        return triplets.dtsh(batch["key"], outputs.logit, *labels, axis_name=axis_name, **options)
+
+    return objective
+
+
+def _csq(classes, bits, multilabel, options):
+    centre_key, tie_key = jax.random.split(jax.random.PRNGKey(FIXED))
+    fixed = {
+        "centre_CxK": centres.hash_centres(centre_key, classes, bits),
+        "tie_K": jax.random.rademacher(tie_key, (bits,), jnp.float32),
+    }
+    return _of_logits(centres.csq)(classes, bits, multilabel, fixed | options)
+
+
+def _orthohash(classes, bits, multilabel, options):
+    fixed = {"centre_CxK": centres.bernoulli_centres(jax.random.PRNGKey(FIXED), classes, bits)}
+    return _of_logits(centres.orthohash)(classes, bits, multilabel, fixed | options)
+
+
+def _greedyhash(classes, bits, multilabel, options):
+    def objective(outputs, image, batch, axis_name):
+        labels = batch["label"], batch["is_labelled"]
+        return greedyhash(
+            outputs.score,
+            outputs.logit,
+            *labels,
+            multilabel=multilabel,
+            axis_name=axis_name,
+            **options,
+        )
+
+    return objective
+
+
+def _cnnh(classes, bits, multilabel, options, *, plus: bool = False):
+    def objective(outputs, image, batch, axis_name):
+        where_B = batch["is_labelled"]
+        value_B = cnnh.codes_loss(outputs.bcoding, batch["target"])
+        terms = {"codes": losses.masked_mean(value_B, where_B, axis_name=axis_name)}
+        if not plus:
+            return terms["codes"], terms
+        classify = losses.multilabel_cross_entropy if multilabel else losses.softmax_cross_entropy
+        value_B = classify(outputs.score, batch["label"])
+        terms["classification"] = losses.masked_mean(value_B, where_B, axis_name=axis_name)
+        return terms["codes"] + options.get("weight", 1.0) * terms["classification"], terms
+
+    return objective
+
+
+def _cnnh_plus(classes, bits, multilabel, options):
+    return _cnnh(classes, bits, multilabel, options, plus=True)
+
+
+# Name to the maker of its objective, and what it calls the options that it has.
+OBJECTIVES = {
+    "hashnet": (_hashnet, {"scale": "alpha"}),
+    "dpsh": (_of_logits(pairs.dpsh), {"weight": "eta"}),
+    "dsh": (_of_logits(pairs.dsh), {"weight": "alpha", "margin": "margin"}),
+    "dtsh": (_dtsh, {"weight": "eta", "margin": "margin"}),
+    "csq": (_csq, {"weight": "quantization"}),
+    "orthohash": (_orthohash, {"scale": "scale", "margin": "margin"}),
+    "greedyhash": (_greedyhash, {"weight": "alpha"}),
+    "cnnh": (_cnnh, {}),
+    "cnnh_plus": (_cnnh_plus, {"weight": "weight"}),
+}
