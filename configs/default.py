@@ -61,8 +61,8 @@ def get_config(variant: str = "intended") -> ConfigDict:
     deep.scale = 0.0  # of inner products or cosines
 
     config.shallow = shallow = ConfigDict()  # of the methods that fit features
-    shallow.features = "pixels"  # pixels | file
-    shallow.features_path = ""  # of file: .npy [rows, dimensions]
+    shallow.features = "pixels"  # pixels | gist | vggf | file
+    shallow.features_path = ""  # of vggf: its weights; of file: .npy [rows, dimensions]
     shallow.center = False  # lsh: planes through the mean
     shallow.orthonormalise = False  # lsh
     shallow.iterations = 50  # itq

@@ -112,7 +112,7 @@ def make_model(config: ConfigDict, source: Source) -> DSH:
         fc_dim=options.fc_dim,
         batch_norm=options.batch_norm,
         decode_from=options.decode_from,
-        **methods.network(config.method),
+        **methods.NETWORKS.get(config.method, {}),
         axis_name=parallel.AXIS,
         dtype=jnp.dtype(options.dtype),
     )

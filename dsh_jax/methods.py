@@ -7,29 +7,30 @@ Each objective is `(outputs, image, batch, axis_name) -> (total, terms)` as the 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
 from dsh_jax import centres, losses, pairs, step, triplets
-from dsh_jax.baselines import cnnh
+from dsh_jax.baselines import cnnh, ssdh_zhang
+from dsh_jax.baselines.drsch import BitScalableHead
 from dsh_jax.baselines.greedyhash import GreedyHead, greedyhash
+from dsh_jax.baselines.ninh import DivideAndEncode
 
 Objective = Callable[..., tuple[jax.Array, step.Terms]]
 
-HEADS = {"greedyhash": GreedyHead}  # in place of the bcoding layer
+# What a method changes in the network, as options of `models.DSH`.
+NETWORKS = {
+    "greedyhash": {"head": GreedyHead},
+    "ninh": {"head": DivideAndEncode},
+    "drsch": {"head": BitScalableHead},
+    "ssdh_zhang": {"classify_from": "feature"},
+    "classifier_code": {"classify_from": "feature", "class_codes": True},
+}
+# Growth of the steepness β, see `step.beta_schedule`, of methods that need one: HashNet's.
+GROWTH = {"hashnet": 0.005, "drsch": 0.005}
 FIXED = 0  # seed of centres and of CNNH's codes, whatever a run's own
-
-
-def network(method: str) -> dict[str, Any]:
-    """Return what a method changes in the network, as options of `models.DSH`.
-
-    Args:
-      method: its name.
-    """
-    return {"head": HEADS[method]} if method in HEADS else {}
 
 
 def columns(
@@ -109,12 +110,44 @@ def _hashnet(classes, bits, multilabel, options):
     return objective
 
 
-def _dtsh(classes, bits, multilabel, options):
+def _of_triplets(loss: Callable, read: str) -> Callable:
+    """Return the maker of an objective whose loss draws triplets of an output's rows."""
+
+    def make(classes, bits, multilabel, options):
+        def objective(outputs, image, batch, axis_name):
+            labels = batch["label"], batch["is_labelled"]
+            value = getattr(outputs, read)
+            return loss(batch["key"], value, *labels, axis_name=axis_name, **options)
+
+        return objective
+
+    return make
+
+
+def _ssdh_zhang(classes, bits, multilabel, options):
     def objective(outputs, image, batch, axis_name):
-        labels = batch["label"], batch["is_labelled"]
-        return triplets.dtsh(batch["key"], outputs.logit, *labels, axis_name=axis_name, **options)
+        return ssdh_zhang.ssdh(
+            batch["key"],
+            outputs.bcoding,
+            outputs.feature,
+            outputs.score,
+            batch["label"],
+            batch["is_labelled"],
+            axis_name=axis_name,
+            **options,
+        )
 
     return objective
+
+
+def _ssdh_yang(classes, bits, multilabel, options):
+    # K1 and K2 are halves of the binarization and balance terms.
+    weights = {"y": 0.5, "z": 0.5} | options
+    return step.hashing_objective(multilabel=multilabel, applied_to="bcoding", **weights)
+
+
+def _classifier_code(classes, bits, multilabel, options):
+    return step.hashing_objective(multilabel=multilabel, applied_to="bcoding", y=0.0, z=0.0)
 
 
 def _csq(classes, bits, multilabel, options):
@@ -170,10 +203,15 @@ OBJECTIVES = {
     "hashnet": (_hashnet, {"scale": "alpha"}),
     "dpsh": (_of_logits(pairs.dpsh), {"weight": "eta"}),
     "dsh": (_of_logits(pairs.dsh), {"weight": "alpha", "margin": "margin"}),
-    "dtsh": (_dtsh, {"weight": "eta", "margin": "margin"}),
+    "dtsh": (_of_triplets(triplets.dtsh, "logit"), {"weight": "eta", "margin": "margin"}),
     "csq": (_csq, {"weight": "quantization"}),
     "orthohash": (_orthohash, {"scale": "scale", "margin": "margin"}),
     "greedyhash": (_greedyhash, {"weight": "alpha"}),
     "cnnh": (_cnnh, {}),
     "cnnh_plus": (_cnnh_plus, {"weight": "weight"}),
+    "ninh": (_of_triplets(triplets.ninh, "code"), {"margin": "margin"}),
+    "drsch": (_of_triplets(triplets.drsch, "code"), {"weight": "laplacian", "margin": "floor"}),
+    "ssdh_zhang": (_ssdh_zhang, {"weight": "unlabelled", "margin": "margin"}),
+    "ssdh_yang": (_ssdh_yang, {"weight": "y"}),
+    "classifier_code": (_classifier_code, {}),
 }

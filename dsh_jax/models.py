@@ -18,11 +18,11 @@ import jax
 import jax.numpy as jnp
 
 from dsh_jax import convolution
+from dsh_jax.baselines import classifier_code
+from dsh_jax.bcoding import Activation, BcodingHead, bcoding_activation
 
 FILTERS = (64, 128, 256, 512, 512)  # section 3.2
 STRIDE = 2 ** len(FILTERS)  # five 2×2 pools: the smallest image side that leaves one pixel
-
-Activation = Literal["printed", "intended", "straight_through"]
 
 
 @flax.struct.dataclass
@@ -44,41 +44,6 @@ class Outputs:
     score: jax.Array
     decoded: jax.Array | None
     code: jax.Array | None = None
-
-
-def bcoding_activation(
-    logit_BxK: jax.Array, *, activation: Activation, beta: float | jax.Array = 1.0
-) -> jax.Array:
-    """Return the bcoding layer's activations, eq. (3).
-
-    `printed`: `(tanh(sigmoid(z)) + 1) / 2`, in (0.5, 0.881): thresholding it at 1/2 sets every bit,
-    so the code is read at `sigmoid(z) > 1/2`, that is `B > sigmoid(1) = 0.731`, that is `z > 0`.
-    `intended`: `(tanh(βz) + 1) / 2 = sigmoid(2βz)`, the continuation that eq. (2) describes.
-    `straight_through`: the bit itself forwards, the gradient of `intended` backwards (Bengio,
-    Léonard and Courville 2013).
-
-    Args:
-      logit_BxK: z, float.
-      activation: one of the three.
-      beta: β > 0, the steepness of the continuation.
-
-    Returns:
-      bcoding_BxK, of the logits' dtype.
-
-    Raises:
-      ValueError: for another activation.
-    """
-    if activation == "printed":
-        return (jnp.tanh(jax.nn.sigmoid(logit_BxK)) + 1) / 2
-    smooth_BxK = (jnp.tanh(beta * logit_BxK) + 1) / 2
-    if activation == "intended":
-        return smooth_BxK
-    if activation == "straight_through":
-        bit_BxK = (logit_BxK > 0).astype(logit_BxK.dtype)
-        return smooth_BxK + jax.lax.stop_gradient(bit_BxK - smooth_BxK)
-    raise ValueError(
-        f"activation is {activation!r}; it must be 'printed', 'intended' or 'straight_through'."
-    )
 
 
 class Block(nn.Module):
@@ -232,28 +197,6 @@ def upsample_2x2(x_BxHxWxC: jax.Array) -> jax.Array:
     return x.reshape(batch, 2 * height, 2 * width, channels)
 
 
-class BcodingHead(nn.Module):
-    """The hidden layer H of K units after FC7 and its activation, eq. (3).
-
-    Attributes:
-      bits: K.
-      activation: see `bcoding_activation`.
-    """
-
-    bits: int
-    activation: Activation = "intended"
-
-    @nn.compact
-    def __call__(
-        self, feature_BxF: jax.Array, *, beta: float | jax.Array = 1.0
-    ) -> tuple[jax.Array, jax.Array]:
-        if self.bits < 1:
-            raise ValueError(f"bits is {self.bits}; a code needs at least 1 bit.")
-        # Float32 here, whatever the network computes in: the sign of the logit is the code.
-        logit_BxK = nn.Dense(self.bits, name="logit")(feature_BxF.astype(jnp.float32))
-        return logit_BxK, bcoding_activation(logit_BxK, activation=self.activation, beta=beta)
-
-
 class DSH(nn.Module):
     """The whole network.
 
@@ -266,6 +209,8 @@ class DSH(nn.Module):
       decode_from: `feature` (FC7) or `bcoding` (reconstruct from the code).
       head: class of another method's head, built with `bits` alone, in place of `BcodingHead`.
       classify_from: `code`, or `feature` (FC7) as some methods do.
+      class_codes: whether the code is that of the class of the highest score, see
+        `baselines.classifier_code`.
     """
 
     bits: int
@@ -280,6 +225,7 @@ class DSH(nn.Module):
     decode_from: Literal["feature", "bcoding"] = "feature"
     head: Callable[..., nn.Module] | None = None
     classify_from: Literal["code", "feature"] = "code"
+    class_codes: bool = False
     axis_name: str | None = None
     dtype: Any = jnp.float32
 
@@ -338,12 +284,16 @@ class DSH(nn.Module):
         if decode:
             source = feature_BxF if self.decode_from == "feature" else bcoding_BxK
             decoded = self.decoder(source, train=train)
+        score_BxC = self.classifier(feature_BxF if self.classify_from == "feature" else code_BxK)
+        if self.class_codes:
+            key = jax.random.PRNGKey(0)  # one code a class in every run
+            logit_BxK = classifier_code.encode(score_BxC, self.bits, key=key)
         return Outputs(
             feature=feature_BxF,
             logit=logit_BxK,
             bcoding=bcoding_BxK,
             code=code_BxK,
-            score=self.classifier(feature_BxF if self.classify_from == "feature" else code_BxK),
+            score=score_BxC,
             decoded=decoded,
         )
 

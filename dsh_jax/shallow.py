@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import json
 import time
 from collections.abc import Callable, Mapping
@@ -15,7 +16,7 @@ from etils import epath
 from ml_collections import ConfigDict
 
 from dsh_jax import codes, evaluate
-from dsh_jax.baselines import itq, lsh, sdh, spectral
+from dsh_jax.baselines import features, gist, itq, lsh, matconvnet, sdh, spectral, vggf
 from dsh_jax.data import splits
 from dsh_jax.data.source import Source
 from dsh_jax.run import locked, make_writer, open_run
@@ -42,32 +43,54 @@ class Ranked:
         return evaluate.named(self.results, self.code)
 
 
-def features_of(source: Source, *, kind: str, path: str = "") -> np.ndarray:
+def features_of(source: Source, *, kind: str, path: str = "", batch: int = 500) -> np.ndarray:
     """Return the features of every row of a source.
 
     Args:
       source: images.
-      kind: `pixels` (in [0, 1], as they are, not padded), or `file`.
-      path: of `file`: an .npy [rows, dimensions] in the order of the source's rows.
+      kind: `pixels` (in [0, 1], as they are, not padded), `gist`, `vggf`, or `file`.
+      path: of `vggf`, the weights, see `matconvnet.load_vggf`; of `file`, an .npy with a row for
+        each of the source's, see `features.load_features`.
+      batch: images at a time.
 
     Returns:
       feature_NxD, float32.
 
     Raises:
-      ValueError: for another kind, or a file of other rows.
+      ValueError: for another kind, no or bad weights, or a file of other rows.
     """
-    if kind == "pixels":
-        image_NxHxWxC = source.images.take(np.arange(len(source)))
-        return image_NxHxWxC.reshape(len(source), -1).astype(np.float32) / 255
+    every = np.arange(len(source))
     if kind == "file":
-        feature_NxD = np.load(path, mmap_mode="r")
-        if feature_NxD.ndim != 2 or len(feature_NxD) != len(source):
+        return np.asarray(features.load_features(path, len(source)), np.float32)
+    if kind == "vggf":
+        if not path:
             raise ValueError(
-                f"{path} holds an array of the shape {feature_NxD.shape}, but {source.name} has "
-                f"{len(source):,} rows: it must hold a row of features for each, in their order."
+                "VGG-F needs weights, which are not ours to give: download imagenet-vgg-f.mat of "
+                "MatConvNet's pre-trained models and set shallow.features_path to it."
             )
-        return np.asarray(feature_NxD, np.float32)
-    raise ValueError(f"shallow.features is {kind!r}; it must be 'pixels' or 'file'.")
+        variables, mean_224x224x3 = matconvnet.load_vggf(path)
+        function = functools.partial(_fc7, mean_224x224x3)
+    elif kind in ("pixels", "gist"):
+        variables, function = None, {"pixels": _pixels, "gist": _gist}[kind]
+    else:
+        raise ValueError(
+            f"shallow.features is {kind!r}; it must be 'pixels', 'gist', 'vggf' or 'file'."
+        )
+    return np.concatenate(
+        list(features.feature_blocks(function, variables, source, every, batch=batch))
+    )
+
+
+def _pixels(variables: None, image_BxHxWxC: jax.Array) -> jax.Array:
+    return features.pixels(image_BxHxWxC)
+
+
+def _gist(variables: None, image_BxHxWxC: jax.Array) -> jax.Array:
+    return gist.gist(image_BxHxWxC)
+
+
+def _fc7(mean_224x224x3: np.ndarray, variables: Any, image_BxHxWxC: jax.Array) -> jax.Array:
+    return vggf.fc7(variables, mean_224x224x3, image_BxHxWxC)
 
 
 def fit(

@@ -143,12 +143,15 @@ def one_device_stages(
     hashing_steps = duration(training, "hashing", steps_per_epoch)
     if not hashing_steps:
         raise ValueError("training has no steps: set training.hashing_epochs or hashing_steps.")
+    growth = value["loss.beta_growth"]
+    if config.loss.beta_growth == 0:
+        growth = methods.GROWTH.get(config.method, growth)
     shared = {
         "model": model,
         "augment": augmentation(config),
         "beta": beta_schedule(
             beta=value["loss.beta"],
-            growth=value["loss.beta_growth"],
+            growth=growth,
             power=value["loss.beta_power"],
         ),
         "ema_decay": training.ema_decay,

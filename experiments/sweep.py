@@ -93,6 +93,11 @@ def make_launcher(config: ConfigDict, workdir: epath.Path) -> Launcher:
     return Slurm(workdir, cluster=_CLUSTER.value, parameters=given, requeue=_REQUEUE.value)
 
 
+def jobs(runs: int) -> int:
+    """Return how many runs the launcher may have at a time."""
+    return _JOBS.value if _LAUNCHER.value == "local" else max(runs, 1)
+
+
 def run_maker(config: ConfigDict, workdir: epath.Path, python: str) -> Callable[[Mapping], Run]:
     """Return what makes the run of a point: the config file and every override typed here."""
     flag = flags.FLAGS["config"]
@@ -142,7 +147,6 @@ def launch(config: ConfigDict, workdir: epath.Path, points: list[sweep.Point]) -
     waiting = [one for one in runs if not sweep_runs.is_finished(one, config)]
     launcher = make_launcher(config, workdir)
     sweep_runs.write_points(workdir, runs)
-    jobs = _JOBS.value if _LAUNCHER.value == "local" else len(runs)
     if _LAUNCHER.value == "slurm" and not _WAIT.value:
         launcher.start(waiting)
         print(f"{len(waiting)} of {len(runs)} runs are in the queue; the same command shows them.")
@@ -154,7 +158,7 @@ def launch(config: ConfigDict, workdir: epath.Path, points: list[sweep.Point]) -
         return new
 
     table = Table(workdir, runs)
-    sweep_runs.drive(launcher, next_runs, lambda one, how: None, jobs=jobs, show=table)
+    sweep_runs.drive(launcher, next_runs, lambda one, how: None, jobs=jobs(len(runs)), show=table)
     return 0 if collect(workdir, {one.name: one.point for one in runs}) else 1
 
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from absl import logging
 from ml_collections import ConfigDict
 
-from dsh_jax import build, evaluate, gallery, population
+from dsh_jax import build, evaluate, gallery, population, shallow
 from experiments.sweep_runs import STOPPED, Run, config_of, end_of, start_of
 
 
@@ -73,6 +73,8 @@ class Together:
     def _train(self, group: Sequence[Run]) -> dict[str, str]:
         """Return how each run that was not stopped ended."""
         configs = [config_of(one, self._config) for one in group]
+        if configs[0].method in shallow.METHODS:
+            return self._fit(group, configs)
         described = build.build(configs[0])
         outcomes = population.train(configs, [one.folder for one in group], described=described)
         ends = {}
@@ -84,6 +86,16 @@ class Together:
                 gallery.report_run(config, described, evaluation, one.folder)
                 ends[one.name] = ""
         return ends
+
+    def _fit(self, group: Sequence[Run], configs: Sequence[ConfigDict]) -> dict[str, str]:
+        """Return how each run of a shallow method ended: they share their features."""
+        source = build.load_source(configs[0])
+        split = build.load_split(configs[0], source)
+        options = configs[0].shallow
+        feature_NxD = shallow.features_of(source, kind=options.features, path=options.features_path)
+        for one, config in zip(group, configs, strict=True):
+            shallow.run(config, source, split, one.folder, feature_NxD=feature_NxD)
+        return {one.name: "" for one in group}
 
 
 def _note(one: Run, error: str) -> str:

@@ -80,7 +80,8 @@ def gabor_filters(side: int) -> np.ndarray:
 
 def _describe(image_BxHxWxC, filter_FxSxS):
     """The descriptors of a block of images."""
-    image_BxHxW = _even_contrast(image_BxHxWxC.mean(axis=-1))
+    # The sum: its scale does not count, and of whole numbers it is exact, as a mean is not.
+    image_BxHxW = _even_contrast(image_BxHxWxC.sum(axis=-1))
     spectrum_BxSxS = jnp.fft.fft2(_mirror(image_BxHxW, BORDER, BORDER))
     height = image_BxHxW.shape[1]
     inside = slice(BORDER, BORDER + height)
@@ -97,7 +98,7 @@ def _describe(image_BxHxWxC, filter_FxSxS):
 
 
 def _even_contrast(grey_BxHxW):
-    """Grey images of 0 … 255, less their local mean, over their local deviation."""
+    """Grey images brought to 0 … 255, less their local mean, over their local deviation."""
     low_Bx1x1 = grey_BxHxW.min(axis=(1, 2), keepdims=True)
     span_Bx1x1 = grey_BxHxW.max(axis=(1, 2), keepdims=True) - low_Bx1x1
     # The toolbox has NaN for an image of one grey; here it is black.

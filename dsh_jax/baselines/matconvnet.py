@@ -9,7 +9,7 @@ import numpy as np
 import scipy.io
 from etils import epath
 
-from dsh_jax.baselines import vggf
+from dsh_jax.baselines.vggf import NORM, SIDE, VGGF
 
 _WANTED = (
     "take imagenet-vgg-f.mat from the page of pretrained models of the MatConvNet project, or "
@@ -33,11 +33,17 @@ def load_vggf(path: epath.PathLike) -> tuple[dict[str, Any], np.ndarray]:
       ValueError: where the file is not there, cannot be read, or holds another network.
     """
     path = epath.Path(path).expanduser()
-    found = _read(path)
-    layers = {layer["name"]: layer for layer in _layers(found, path)}
-    shapes = jax.eval_shape(
-        vggf.VGGF().init, jax.random.PRNGKey(0), jnp.zeros((1, vggf.SIDE, vggf.SIDE, 3))
-    )
+    net = _read(path)
+    layers = {layer["name"]: layer for layer in _layers(net, path)}
+    for name in ("norm1", "norm2"):
+        norm = layers.get(name, {}).get("param", NORM)
+        if not np.allclose(norm, NORM):
+            raise ValueError(
+                f"{path}: {name} has the parameters {np.ravel(norm).tolist()}, wanted "
+                f"{list(NORM)} (Caffe writes alpha five times as large); {_WANTED}"
+            )
+    mean_224x224x3 = _mean_image(net, path)
+    shapes = jax.eval_shape(VGGF().init, jax.random.PRNGKey(0), jnp.zeros((1, SIDE, SIDE, 3)))
     params = {}
     for name, wanted in shapes["params"].items():
         if name not in layers:
@@ -59,34 +65,28 @@ def load_vggf(path: epath.PathLike) -> tuple[dict[str, Any], np.ndarray]:
             leaf: np.ascontiguousarray(value, np.float32).reshape(wanted[leaf].shape)
             for leaf, value in (("kernel", kernel), ("bias", bias))
         }
-    for name in ("norm1", "norm2"):
-        norm = layers.get(name, {}).get("param", vggf.NORM)
-        if not np.allclose(norm, vggf.NORM):
-            raise ValueError(
-                f"{path}: {name} has the parameters {list(norm)}, wanted {list(vggf.NORM)} (alpha of "
-                f"each channel, which Caffe writes five times as large); {_WANTED}"
-            )
-    return {"params": params}, _mean_image(found, path)
+    return {"params": params}, mean_224x224x3
 
 
 def _read(path) -> dict[str, Any]:
-    """The variables of a .mat file: structs are dicts, cells are lists."""
+    """The network of a .mat file: structs are dicts, cells are lists."""
     if not path.exists():
         raise ValueError(f"{path} is not there: {_WANTED}")
     try:
         with path.open("rb") as file:
-            return scipy.io.loadmat(file, simplify_cells=True)
+            found = scipy.io.loadmat(file, simplify_cells=True)
     except Exception as error:  # scipy raises all sorts on a damaged file
         raise ValueError(
             f"{path} cannot be read ({error}); save it in MATLAB with the option -v7, or {_WANTED}"
         ) from error
+    return found.get("net", found)  # some save it as one variable
 
 
-def _layers(found, path) -> list[Mapping[str, Any]]:
-    found = found.get("net", found)  # some save the network whole
-    layers = found.get("layers")
+def _layers(net, path) -> list[Mapping[str, Any]]:
+    """The layers, in their order."""
+    names = ", ".join(sorted(name for name in net if not name.startswith("__"))) or "nothing"
+    layers = net.get("layers")
     layers = [layers] if isinstance(layers, dict) else layers
-    names = ", ".join(sorted(name for name in found if not name.startswith("__"))) or "nothing"
     if layers is None:
         raise ValueError(f"{path} holds {names}; wanted `layers`: {_WANTED}")
     is_simple = all(isinstance(layer, dict) and "name" in layer for layer in layers)
@@ -99,6 +99,7 @@ def _layers(found, path) -> list[Mapping[str, Any]]:
 
 
 def _weights(layer, name, path) -> tuple[np.ndarray, np.ndarray]:
+    """The filters and the biases of a layer."""
     if "filters" in layer and "biases" in layer:  # in older files
         return np.asarray(layer["filters"]), np.asarray(layer["biases"])
     weights = layer.get("weights", ())
@@ -110,20 +111,16 @@ def _weights(layer, name, path) -> tuple[np.ndarray, np.ndarray]:
     return np.asarray(weights[0]), np.asarray(weights[1])
 
 
-def _mean_image(found, path) -> np.ndarray:
-    """The mean image; one colour stands for an image of it."""
-    net = found.get("net", found)
-    mean = net
-    for name in ("meta", "normalization", "averageImage"):
-        # Older files have no `meta`.
-        mean = mean.get(name, mean if name == "meta" else {})
-    mean = np.asarray(mean, np.float32) if not isinstance(mean, dict) else np.zeros(0)
-    if mean.shape not in ((vggf.SIDE, vggf.SIDE, 3), (3,)):
+def _mean_image(net, path) -> np.ndarray:
+    """The mean image, or an image of the mean colour."""
+    parent = net.get("meta", net)  # older files have no `meta`
+    mean = np.asarray(parent.get("normalization", {}).get("averageImage", ()), np.float32)
+    if mean.shape not in ((SIDE, SIDE, 3), (3,)):
         raise ValueError(
-            f"{path} has a mean image of shape {mean.shape}; wanted {_times((vggf.SIDE, vggf.SIDE, 3))} "
-            f"under meta.normalization.averageImage or normalization.averageImage: {_WANTED}"
+            f"{path} has a mean image of shape {mean.shape}; wanted ({SIDE}, {SIDE}, 3) under "
+            f"meta.normalization.averageImage or normalization.averageImage: {_WANTED}"
         )
-    return np.broadcast_to(mean, (vggf.SIDE, vggf.SIDE, 3)).copy()
+    return np.broadcast_to(mean, (SIDE, SIDE, 3)).copy()
 
 
 def _times(shape) -> str:

@@ -7,8 +7,6 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-from dsh_jax import convolution
-
 SIDE = 224
 SIZE = 4096  # of fc7
 # Channels, k, alpha and beta of `local_response_norm`. Caffe divides its alpha by the channels:
@@ -42,15 +40,7 @@ class VGGF(nn.Module):
             )
 
         def conv(name, features, side, pad, x, stride=1):
-            layer = nn.Conv(
-                features,
-                (side, side),
-                (stride, stride),
-                padding=pad,
-                conv_general_dilated=convolution.convolution,
-                name=name,
-            )
-            return nn.relu(layer(x))
+            return nn.relu(nn.Conv(features, (side, side), stride, padding=pad, name=name)(x))
 
         x = conv("conv1", 64, 11, 0, image_Bx224x224x3, stride=4)
         x = max_pool(local_response_norm(x))

@@ -1,0 +1,1 @@
+"""What the comparison tables of each data set hold."""

@@ -1,0 +1,99 @@
+"""Compute features of all images of a data set, for the methods that hash features.
+
+python -m experiments.features --config=configs/cifar10.py --kind=gist --out=gist.npy
+python -m experiments.features --config=… --kind=vggf --weights=imagenet-vgg-f.mat --out=fc7.npy
+python -m experiments.features --workdir=runs/cifar-48 --kind=encoder --out=encoder.npy
+
+Writes a float32 array with a row for each image, in the data set's order: its rows are the split's
+row numbers. `dsh_jax.baselines.features.load_features` reads it.
+"""
+
+import contextlib
+import json
+import time
+from collections.abc import Iterator
+
+import numpy as np
+from absl import app, flags
+from etils import epath
+from ml_collections import ConfigDict, config_flags
+
+from experiments import console  # first: it quiets TensorFlow before its import
+
+from dsh_jax import build  # isort: skip
+from dsh_jax.baselines import features, gist, matconvnet, vggf  # isort: skip
+from dsh_jax.checkpoint import Checkpoints  # isort: skip
+from dsh_jax.data.source import Source  # isort: skip
+
+_CONFIG = config_flags.DEFINE_config_file("config", None, "Config of the data.")
+_KIND = flags.DEFINE_enum("kind", None, ["pixels", "gist", "vggf", "encoder"], "Which features.")
+_WEIGHTS = flags.DEFINE_string("weights", None, "imagenet-vgg-f.mat, for --kind=vggf.")
+_WORKDIR = flags.DEFINE_string("workdir", None, "Folder of a trained run, for --kind=encoder.")
+_OUT = flags.DEFINE_string("out", None, "File to write, .npy.")
+_BATCH = flags.DEFINE_integer("batch", 256, "Images at a time.", lower_bound=1)
+flags.mark_flags_as_required(["kind", "out"])
+
+
+def encoder_blocks(folder: epath.Path) -> tuple[Source, Iterator[np.ndarray]]:
+    """Return a run's images, and FC7 of them all by its best checkpoint."""
+    folder = folder.expanduser().resolve()
+    if not (folder / "config.json").exists():
+        raise ValueError(f"{folder} holds no config.json: it is no run of experiments.train.")
+    described = build.build(ConfigDict(json.loads((folder / "config.json").read_text())))
+    with contextlib.closing(Checkpoints(folder)) as checkpoints:
+        saved = checkpoints.restore_best(described.state_shapes)
+    if saved is None:
+        raise ValueError(f"{folder} holds no checkpoint: train there first.")
+    source = described.source
+    variables = saved.state.evaluation_variables()
+    rows = np.arange(len(source))
+    return source, features.encoder_features(
+        described.model, variables, source, rows, batch=_BATCH.value
+    )
+
+
+def image_blocks(kind: str, source: Source) -> Iterator[np.ndarray]:
+    """Return features of all images that need no run."""
+    variables = matconvnet.load_vggf(_WEIGHTS.value) if kind == "vggf" else None
+    function = {
+        "pixels": lambda _, image: features.pixels(image),
+        "gist": lambda _, image: gist.gist(image),
+        "vggf": lambda variables, image: vggf.fc7(*variables, image),
+    }[kind]
+    rows = np.arange(len(source))
+    return features.feature_blocks(function, variables, source, rows, batch=_BATCH.value)
+
+
+def check_flags(kind: str) -> None:
+    """Refuse flags that the kind of features lacks or has no use for."""
+    wanted = {"vggf": {"config", "weights"}, "encoder": {"workdir"}}.get(kind, {"config"})
+    for name in ("config", "weights", "workdir"):
+        if (name in wanted) != flags.FLAGS[name].present:
+            advice = "pass" if name in wanted else "leave out"
+            raise ValueError(f"--kind={kind}: {advice} --{name}")
+
+
+def main(argv):
+    if len(argv) > 1:
+        raise app.UsageError(f"unknown arguments: {argv[1:]}")
+    console.quiet()
+    kind = _KIND.value
+    with console.clear_errors():
+        check_flags(kind)
+        started = time.monotonic()
+        if kind == "encoder":
+            source, blocks = encoder_blocks(epath.Path(_WORKDIR.value))
+        else:
+            source = build.load_source(_CONFIG.value)
+            blocks = image_blocks(kind, source)
+        out = features.save_features(_OUT.value, blocks, len(source))
+        feature_NxD = features.load_features(out, len(source))
+    rows, columns = feature_NxD.shape
+    print(
+        f"{out}: {kind}, {rows:,} rows of {columns:,} numbers, data {source.fingerprint}, "
+        f"{time.monotonic() - started:,.0f} s"
+    )
+
+
+if __name__ == "__main__":
+    console.run(main)

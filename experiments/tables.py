@@ -1,0 +1,186 @@
+"""Regenerate the paper's Tables 1 and 2 and Figures 4 and 5: train, evaluate, set side by side.
+
+python -m experiments.tables --config=configs/tables/mnist.py --workdir=runs/tables-mnist
+python -m experiments.tables --config=configs/tables/mnist.py:smoke --workdir=runs/tables-smoke
+
+Every run is one of experiments.train, by any launcher of experiments.sweep; `vmap`, the default,
+trains in this process, the seeds of a row by one program. What is finished is not run again; what
+fails is reported and stops nothing else. `--collect` makes the tables of what there is.
+
+    as_printed   each method under the protocol that the paper's number seems to have
+    ssdh         all under the protocol of SSDH's authors: few labels, unseen database
+    paper        all under the paper's: every label, the training rows are the database
+"""
+
+import importlib
+from collections.abc import Mapping, Sequence
+
+from absl import app, flags
+from etils import epath
+from ml_collections import ConfigDict
+
+from experiments import console  # first: it quiets TensorFlow before its import
+
+from dsh_jax import build, comparison, plots, shallow  # isort: skip
+from dsh_jax.comparison import Row  # isort: skip
+from experiments import sweep, sweep_runs, sweep_status  # isort: skip
+from experiments.sweep_runs import Run  # isort: skip
+from experiments.sweep_status import Table  # isort: skip
+
+PAPER = epath.Path(__file__).parent / "paper"
+OWN = "DHS"  # the paper's row
+NO_WEIGHTS = "needs weights: set vggf_path to MatConvNet's imagenet-vgg-f.mat"
+
+
+def base_config(name: str) -> ConfigDict:
+    """Return the config that a file and variant name, such as configs/mnist.py:modern."""
+    path, _, variant = name.partition(":")
+    module = importlib.import_module(path.removesuffix(".py").replace("/", "."))
+    return module.get_config(variant) if variant else module.get_config()
+
+
+def points_of(config: ConfigDict, row: Sequence, protocol: str) -> list[dict]:
+    """Return the points of a row under a protocol, in the form of a sweep's."""
+    _, features, method, seeds = row
+    settings = {"data.protocol": protocol, "method": method, **dict(config.settings)}
+    if method not in shallow.METHODS:
+        # Only SSDH learns from unlabelled rows here: the others' batches are all labelled.
+        settings["training.labelled_share"] = 0.5 if method == "ssdh_zhang" else 1.0
+    elif config.vggf_path and features.startswith("VGG-F"):
+        settings |= {"shallow.features": "vggf", "shallow.features_path": config.vggf_path}
+    else:
+        settings["shallow.features"] = features
+    return [
+        {**settings, "model.bits": bits, "seed": seed}
+        for bits in config.bits
+        for seed in range(min(seeds, config.seeds))
+    ]
+
+
+def row_of(
+    config: ConfigDict, row: Sequence, protocol: str, runs: Mapping[str, Run], labels: int
+) -> Row:
+    """Return a row with what its finished runs have measured."""
+    name, features, method, _ = row
+    found: dict[int, list] = {bits: [] for bits in config.bits}
+    reasons = {}
+    for point in points_of(config, row, protocol):
+        one = runs.get(repr(point))
+        if one is None:
+            continue
+        record = sweep_status.read_record(one.name, one.point, one.folder.parent)
+        if record.state == "finished":
+            found[point["model.bits"]].append(record.metrics)
+        else:
+            reasons[one.name] = record.reason or record.state
+    missing = ""
+    if not config.vggf_path and features.startswith("VGG-F"):
+        missing = NO_WEIGHTS
+    elif reasons:
+        missing = (
+            f"{len(reasons)} runs without result, such as {': '.join(next(iter(reasons.items())))}"
+        )
+    is_unsupervised = method in ("lsh", "sh", "itq")
+    return Row(name, protocol, features, 0 if is_unsupervised else labels, found, missing)
+
+
+def write(config: ConfigDict, workdir: epath.Path, title: str, rows: Sequence[Row]) -> str:
+    """Write a comparison's tables and figures; return it as Markdown."""
+    paper_1 = comparison.read_paper(PAPER / "table1_map.csv", config.dataset)
+    paper_2 = comparison.read_paper(PAPER / "table2_precision.csv", config.dataset)
+    longest = max(config.bits)
+    tables = {
+        "table_1": comparison.table_1(rows, paper_1, config.bits),
+        "table_2": comparison.table_2(rows, paper_2, longest),
+    }
+    folder = workdir / title
+    folder.mkdir(parents=True, exist_ok=True)
+    text = {
+        "table_1": f"mAP on {config.dataset} by bits: ours (the paper's). Tie-aware, whole "
+        "ranking, mean ± sd over seeds.",
+        "table_2": f"Precision at k on {config.dataset}, {longest} bits: ours (the paper's). "
+        "Tie-aware.",
+    }
+    page = [f"# {config.dataset}, {title.replace('_', ' ')}", ""]
+    for name, cells in tables.items():
+        (folder / f"{name}.csv").write_text(comparison.to_csv(cells))
+        (folder / f"{name}.tex").write_text(comparison.to_latex(cells))
+        page += [text[name], "", comparison.to_markdown(cells)]
+    page += [f"- {note}" for note in comparison.notes(rows, config.dataset)]
+    (folder / "tables.md").write_text("\n".join(page) + "\n")
+    heading = f"{config.dataset}, {title.replace('_', ' ')}"
+    if curves := comparison.figure_4(rows, config.bits):
+        plots.save_lines(folder / "figure_4.png", heading, curves, xlabel="bits", ylabel="mAP")
+    if curves := comparison.figure_5(rows, longest):
+        plots.save_lines(
+            folder / "figure_5.png", heading, curves, xlabel="k", ylabel="precision at k"
+        )
+    return "\n".join(page)
+
+
+def run(config: ConfigDict, workdir: epath.Path, *, collect: bool) -> int:
+    """Run what is missing, write all tables; return the exit code."""
+    base = base_config(config.base)
+    protocols = list(dict.fromkeys((config.own_protocol, config.others_protocol)))
+    cells = workdir / "cells"
+    runs: dict[str, Run] = {}
+    for row in config.rows:
+        for protocol in protocols:
+            if row[1].startswith("VGG-F") and not config.vggf_path:
+                continue
+            for point in points_of(config, row, protocol):
+                runs[repr(point)] = sweep_runs.make_run(
+                    point, cells, python="python", config_file=config.base, overrides={}
+                )
+    if not collect:
+        waiting = [one for one in runs.values() if not sweep_runs.is_finished(one, base)]
+        print(f"{len(runs) - len(waiting)} of {len(runs)} runs are finished", flush=True)
+        sweep_runs.write_points(cells, runs.values())
+        launcher = sweep.make_launcher(base, cells)
+        queue = list(waiting)
+
+        def next_runs(free: int) -> list[Run]:
+            new = queue[:free]
+            del queue[:free]
+            return new
+
+        table = Table(cells, list(runs.values()))
+        sweep_runs.drive(
+            launcher, next_runs, lambda one, how: None, jobs=sweep.jobs(len(runs)), show=table
+        )
+    labels = {}
+    for protocol in protocols:
+        one = base.copy_and_resolve_references()
+        one.data.protocol = protocol
+        labels[protocol] = len(build.load_split(one, build.load_source(one)).labelled)
+    plans = {
+        "as_printed": {row[0]: config.others_protocol for row in config.rows}
+        | {OWN: config.own_protocol}
+    } | {protocol: {row[0]: protocol for row in config.rows} for protocol in protocols}
+    missing = False
+    for title, plan in plans.items():
+        rows = [
+            row_of(config, row, plan[row[0]], runs, labels[plan[row[0]]]) for row in config.rows
+        ]
+        missing |= any(row.missing and row.missing != NO_WEIGHTS for row in rows)
+        print("\n" + write(config, workdir, title, rows), flush=True)
+    print(f"tables: {workdir}")
+    return 1 if missing else 0
+
+
+def main(argv):
+    if len(argv) > 1:
+        raise app.UsageError(f"unknown arguments: {argv[1:]}")
+    console.quiet()
+    with console.clear_errors():
+        workdir = epath.Path(flags.FLAGS.workdir).expanduser()
+        try:
+            return run(flags.FLAGS.config, workdir, collect=flags.FLAGS.collect)
+        except KeyboardInterrupt:
+            print("\nstopped; the same command goes on", flush=True)
+            return console.REQUEUE
+
+
+if __name__ == "__main__":
+    flags.FLAGS.set_default("launcher", "vmap")
+    console.run(main)
