@@ -11,8 +11,12 @@ A map, in the order in which data flows; import what you need, nothing happens a
     data.pipeline   tf.data batches: stateless for training, padded and masked for evaluation
     augment         preparation and augmentation on the device; warp, colours, strong
     convolution     convolution and pooling; fast forms for the CPU
+    bcoding         the bcoding layer, eq. (3)
     models          encoder, decoder, bcoding head, classifier
     losses          every term of the objective
+    methods         other deep methods for the same loop
+    pairs           their losses over pairs of rows; triplets, centres
+    baselines       one file a method; features
     optimizer       optimizers and schedules by name
     step            one training step
     build           from a config to data and network
@@ -38,6 +42,8 @@ A map, in the order in which data flows; import what you need, nothing happens a
     code_files      codes that people hold, from files
     code_set        their checks
     evaluate        codes to numbers, a run to its results
+    shallow         runs of methods that fit features
+    comparison      tables beside the paper's
     gallery         neighbours and reconstructions of a run
     contact_sheet   many images on one
     report          the HTML page

@@ -67,6 +67,7 @@ def get_config(variant: str = "full") -> ConfigDict:
         config.base = "configs/mnist.py:smoke"
         config.bits = (12,)
         config.seeds = 1
+        config.own_protocol = "ssdh"
         config.settings = (
             ("training.hashing_steps", 5),
             ("model.width", 1 / 16),
