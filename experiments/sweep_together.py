@@ -24,6 +24,7 @@ class Together:
         self.running: dict[str, Run] = {}
         self._config = config
         self._groups: list[list[Run]] = []
+        self._features: tuple = None, None  # the last ones, and what they are of
 
     def start(self, runs: Sequence[Run]) -> None:
         """Put runs into groups."""

@@ -151,7 +151,7 @@ def run(config: ConfigDict, workdir: epath.Path, *, collect: bool) -> int:
     labels = {}
     for protocol in protocols:
         one = base.copy_and_resolve_references()
-        one.data.protocol = protocol
+        one.update_from_flattened_dict({**dict(config.settings), "data.protocol": protocol})
         labels[protocol] = len(build.load_split(one, build.load_source(one)).labelled)
     plans = {
         "as_printed": {row[0]: config.others_protocol for row in config.rows}

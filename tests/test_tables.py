@@ -1,0 +1,95 @@
+"""The comparison's command: which runs it makes, and the tables of what there is."""
+
+import pytest
+from etils import epath
+from test_experiments import command
+from test_tfds import PREPARED
+
+from configs.tables import cifar10, mnist
+from dsh_jax import run
+from experiments import sweep_runs, tables
+
+
+def config_of():
+    """Three rows on digits, whose runs are made by hand."""
+    config = mnist.get_config()
+    config.base = "configs/digits.py:smoke"
+    config.own_protocol, config.others_protocol = "official", "random"
+    config.settings = (("data.queries", 100), ("data.train_rows", 500))
+    config.bits, config.seeds = (12, 24), 2
+    config.rows = tuple(row for row in config.rows if row[0] in ("DHS", "ITQ", "ITQ-VGGF"))
+    return config
+
+
+def write_run(config, cells, point, value):
+    one = sweep_runs.make_run(point, cells, python="", config_file=config.base, overrides={})
+    base = tables.base_config(config.base)
+    folder = run.open_run(sweep_runs.config_of(one, base), one.folder)
+    scalars = {"eval/map": value, "eval/chance": 0.1, "eval/precision_at_100": value / 2}
+    run.JsonLines(folder / "metrics.jsonl", bool).write_scalars(0, scalars)
+
+
+def test_tables_hold_what_is_finished_and_say_what_is_not(tmp_path, capsys):
+    config, cells = config_of(), epath.Path(tmp_path) / "cells"
+    dhs, _, itq = config.rows
+    for number, point in enumerate(tables.points_of(config, itq, "random")):
+        write_run(config, cells, point, 0.4 + number / 100)
+    write_run(config, cells, tables.points_of(config, dhs, "official")[0], 0.99)
+    assert tables.run(config, epath.Path(tmp_path), collect=True) == 1
+    page = (tmp_path / "as_printed" / "tables.md").read_text()
+    assert page.rstrip() in capsys.readouterr().out
+    lines = page.splitlines()
+    assert "| DHS | official | ours, from scratch | 425 | .990 (.985) | none (.990) |" in lines
+    assert any(
+        line.startswith("| ITQ | random | pixels | 0 | .405 ± .007 (.404) | .425 ± .007 (.442) |")
+        for line in lines
+    )
+    assert any("ITQ-VGGF (random): needs weights" in line for line in lines)
+    assert any("DHS (official): 3 runs without result, such as" in line for line in lines)
+    assert ".213 ± .004 (.820)" in page  # precision at 100 of the longest code
+    assert (tmp_path / "as_printed" / "figure_4.png").stat().st_size > 10_000
+    assert (tmp_path / "random" / "table_1.csv").exists()
+    assert "\\begin{tabular}" in (tmp_path / "official" / "table_2.tex").read_text()
+
+
+def test_points_of_a_row_are_its_lengths_and_seeds():
+    config = config_of()
+    dhs, vggf, itq = config.rows
+    assert len(tables.points_of(config, itq, "random")) == 4
+    (first, *_) = tables.points_of(config, dhs, "official")
+    assert first == {
+        **dict(config.settings),
+        "data.protocol": "official",
+        "method": "dhs",
+        "training.labelled_share": 1.0,
+        "model.bits": 12,
+        "seed": 0,
+    }
+    config.vggf_path = "weights.mat"
+    assert tables.points_of(config, vggf, "random")[0]["shallow.features_path"] == "weights.mat"
+
+
+def test_every_row_of_every_table_is_a_config():
+    for module in (mnist, cifar10):
+        for variant in ("full", "paper", "shallow", "smoke"):
+            config = module.get_config(variant)
+            base = tables.base_config(config.base)
+            for row in config.rows:
+                point = tables.points_of(config, row, config.others_protocol)[0]
+                changed = base.copy_and_resolve_references()
+                changed.update_from_flattened_dict(point)
+    with pytest.raises(ValueError, match="unknown variant 'all'; known: full, paper"):
+        mnist.get_config("all")
+
+
+@pytest.mark.slow  # five minutes
+@pytest.mark.skipif(not (PREPARED / "mnist").is_dir(), reason=f"no MNIST at {PREPARED}")
+def test_smoke_tables_of_mnist(tmp_path, monkeypatch):
+    monkeypatch.setenv("TFDS_DATA_DIR", str(PREPARED))
+    shown = command("tables", "--config=configs/tables/mnist.py:smoke", f"--workdir={tmp_path}")
+    assert shown.returncode == 0, shown.stderr[-3000:]
+    page = (tmp_path / "as_printed" / "tables.md").read_text()
+    assert "no result" not in page
+    assert page.count("needs weights") == 4
+    again = command("tables", "--config=configs/tables/mnist.py:smoke", f"--workdir={tmp_path}")
+    assert "9 of 9 runs are finished" in again.stdout
