@@ -17,6 +17,10 @@ prints the time of evaluation and search, and how many times as long their peers
 
 prints the images/s of decoding beside bare tf.data, and of the input beside a training step.
 
+    python -m experiments.bench methods
+
+fits ITQ and SDH and their numpy forms to 60,000 rows.
+
     python -m experiments.bench split
 
 prints the seconds and megabytes of splitting an index of NUS-WIDE's size.
@@ -38,7 +42,7 @@ from ml_collections import config_flags
 
 from experiments import console  # first: it quiets TensorFlow before its import
 
-from experiments import bench_data  # isort: skip
+from experiments import bench_data, bench_methods  # isort: skip
 
 import jax  # isort: skip
 import jax.numpy as jnp  # isort: skip
@@ -209,10 +213,9 @@ def bench_retrieval() -> int:
 
 
 def main(argv):
-    if len(argv) != 2 or argv[1] not in ("train", "torch", "retrieval", "data", "split"):
-        raise app.UsageError(
-            "say what to measure: `train`, `torch`, `retrieval`, `data` or `split`."
-        )
+    known = ("train", "torch", "retrieval", "data", "split", "methods")
+    if len(argv) != 2 or argv[1] not in known:
+        raise app.UsageError(f"say what to measure: {', '.join(known)}.")
     console.quiet()
     with console.clear_errors():
         if argv[1] == "retrieval":
@@ -224,6 +227,7 @@ def main(argv):
                 _CONFIG.value, rounds=_ROUNDS.value, steps=_STEPS.value
             ),
             "split": bench_data.bench_split,
+            "methods": lambda: bench_methods.bench_methods(rounds=_ROUNDS.value),
         }
         print(json.dumps(measure[argv[1]](), ensure_ascii=False))
 

@@ -24,9 +24,8 @@ class Sets(NamedTuple):
 
 
 class _Sums(NamedTuple):
-    """H, and what a step needs of it: G and Q of `descend`."""
+    """What a step needs of the whole H: G and Q of `descend`."""
 
-    code_NxK: jax.Array
     gram_KxK: jax.Array
     pull_UxK: jax.Array
 
@@ -113,26 +112,29 @@ def descend(
     def sweep(t: jax.Array, carry: tuple[jax.Array, jax.Array]) -> tuple[jax.Array, jax.Array]:
         code_NxK, loss_T = carry
         order_N = jax.random.permutation(jax.random.fold_in(key, t), rows)
-        moved = jax.lax.fori_loop(
-            0,
-            rows,
-            lambda n, sums: _move_row(sets, order_N[n], sums),
-            _sums(sets, code_NxK),  # anew each sweep, so that rounding does not add up
+        # A sweep meets each row once, so H itself need not be carried; the sums are made anew, so
+        # that rounding does not add up.
+        _, moved_NxK = jax.lax.scan(
+            lambda sums, row: _move_row(sets.similar_UxU, sums, *row),
+            _sums(sets, code_NxK),
+            (sets.set_N[order_N], code_NxK[order_N]),
         )
-        loss = _loss(sets, _sums(sets, moved.code_NxK))
+        moved_NxK = code_NxK.at[order_N].set(moved_NxK)
+        loss = _loss(sets, moved_NxK)
         is_lower = loss < loss_T[t]
-        code_NxK = jnp.where(is_lower, moved.code_NxK, code_NxK)
+        code_NxK = jnp.where(is_lower, moved_NxK, code_NxK)
         return code_NxK, loss_T.at[t + 1].set(jnp.where(is_lower, loss, loss_T[t]))
 
-    loss_T = jnp.zeros(sweeps + 1).at[0].set(_loss(sets, _sums(sets, code_NxK)))
+    loss_T = jnp.zeros(sweeps + 1).at[0].set(_loss(sets, code_NxK))
     return jax.lax.fori_loop(0, sweeps, sweep, (code_NxK, loss_T))
 
 
-def _move_row(sets: Sets, i: jax.Array, sums: _Sums) -> _Sums:
-    """Take the steps of the bits of row i, in their order."""
-    code_NxK, gram_KxK, pull_UxK = sums
-    bits, u = code_NxK.shape[1], sets.set_N[i]
-    old_K = code_NxK[i]
+def _move_row(
+    similar_UxU: jax.Array, sums: _Sums, u: jax.Array, old_K: jax.Array
+) -> tuple[_Sums, jax.Array]:
+    """Take the steps of the bits of a row of set u, in their order; return its new bits too."""
+    gram_KxK, pull_UxK = sums
+    bits = len(old_K)
 
     def step(j: jax.Array, carry: tuple[jax.Array, jax.Array]) -> tuple[jax.Array, jax.Array]:
         code_K, slope_K = carry
@@ -145,24 +147,25 @@ def _move_row(sets: Sets, i: jax.Array, sums: _Sums) -> _Sums:
 
     slope_K = gram_KxK @ old_K - bits * pull_UxK[u]  # g' / 4
     new_K, _ = jax.lax.fori_loop(0, bits, step, (old_K, slope_K))
-    return _Sums(
-        code_NxK.at[i].set(new_K),
+    sums = _Sums(
         gram_KxK + jnp.outer(new_K, new_K) - jnp.outer(old_K, old_K),
-        pull_UxK + jnp.outer(sets.similar_UxU[u], new_K - old_K),
+        pull_UxK + jnp.outer(similar_UxU[u], new_K - old_K),
     )
+    return sums, new_K
 
 
 def _sums(sets: Sets, code_NxK: jax.Array) -> _Sums:
     size = len(sets.similar_UxU)
     set_sum_UxK = jax.ops.segment_sum(code_NxK, sets.set_N, num_segments=size)
-    return _Sums(code_NxK, code_NxK.T @ code_NxK, sets.similar_UxU @ set_sum_UxK)
+    return _Sums(code_NxK.T @ code_NxK, sets.similar_UxU @ set_sum_UxK)
 
 
-def _loss(sets: Sets, sums: _Sums) -> jax.Array:
+def _loss(sets: Sets, code_NxK: jax.Array) -> jax.Array:
     """The mean of `(S − H Hᵀ / K)²`: `1 − 2 Σ S_im h_i · h_m / (K N²) + ||G||² / (K N)²`."""
-    rows, bits = sums.code_NxK.shape
-    agreement = (sums.code_NxK * sums.pull_UxK[sets.set_N]).sum()
-    return 1 - 2 * agreement / bits / rows**2 + ((sums.gram_KxK / bits / rows) ** 2).sum()
+    rows, bits = code_NxK.shape
+    gram_KxK, pull_UxK = _sums(sets, code_NxK)
+    agreement = (code_NxK * pull_UxK[sets.set_N]).sum()
+    return 1 - 2 * agreement / bits / rows / rows + ((gram_KxK / bits / rows) ** 2).sum()
 
 
 def codes_loss(bcoding_BxK: jax.Array, target_BxK: jax.Array) -> jax.Array:
