@@ -48,5 +48,18 @@ A map, in the order in which data flows; import what you need, nothing happens a
     contact_sheet   many images on one
     report          the HTML page
     plots           line plots
+    exported        a run without its data: `load`; fingerprint, its name
+    image_encoder   images in, codes out; image_files and image_names, what is read
+    encode_files    any number of files; image_codes, the file of their codes
+    annotation      codes in images, as XMP; annotated, folders of them
+    search_page     neighbours as a page
     progress        how much of long work is done
 """
+
+
+def __getattr__(name: str):
+    if name == "load":  # when it is asked for: it imports the library
+        from dsh_jax.exported import load
+
+        return load
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

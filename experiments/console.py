@@ -17,8 +17,13 @@ REQUEUE = 85  # exit code of a command that was asked to stop and can go on
 
 def requeue_when_asked() -> None:
     """End with `REQUEUE` on SIGTERM, SIGUSR1 or SIGUSR2, while there is nothing to save."""
+
+    def end(number, frame):
+        os.write(2, f"{signal.Signals(number).name}: there is nothing to save\n".encode())
+        os._exit(REQUEUE)  # SystemExit would be swallowed by some imports
+
     for number in (signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2):
-        signal.signal(number, lambda number, frame: sys.exit(REQUEUE))
+        signal.signal(number, end)
 
 
 def quiet() -> None:

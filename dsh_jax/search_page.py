@@ -1,0 +1,107 @@
+"""The nearest images of some queries as one HTML file, and as text."""
+
+from __future__ import annotations
+
+import base64
+import html
+import io
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from etils import epath
+
+from dsh_jax import image_files
+from dsh_jax.image_names import printable
+from dsh_jax.report import CSS, PAGE
+from dsh_jax.run import write_whole
+
+SIDE = 120  # pixels of the longer side of a thumbnail
+STYLE = """
+.queries .query,.neighbours li{width:8rem} .neighbours{display:flex;flex-wrap:wrap;gap:1rem .75rem}
+.thumb{max-width:100%;height:auto} .absent{min-height:5rem;padding:.5rem;border:1px dashed}
+"""
+
+
+class Neighbours(NamedTuple):
+    """A query and what is near it, nearest first.
+
+    Attributes:
+      query: path of its file.
+      names: of k images, as the index has them.
+      paths: of their files.
+      distances: Hamming distances, bits.
+      sizes: (width, height) of the files, pixels.
+    """
+
+    query: str
+    names: Sequence[str]
+    paths: Sequence[str]
+    distances: Sequence[int]
+    sizes: Sequence[tuple[int, int]]
+
+
+def table(found: Neighbours) -> str:
+    """Return the neighbours as aligned lines.
+
+    Args:
+      found: of one query.
+
+    Returns:
+      Text, the query in its first line.
+    """
+    lines = [f"query {printable(found.query)}", f"{'rank':>4}  {'distance':>8}  {'size':>11}  file"]
+    rows = zip(found.distances, found.sizes, found.names, strict=True)
+    for rank, (distance, (width, height), name) in enumerate(rows, start=1):
+        size = f"{width}×{height}"
+        lines.append(f"{rank:>4}  {distance:>8}  {size:>11}  {printable(name)}")
+    return "\n".join(lines)
+
+
+def write_page(path: epath.PathLike, title: str, found: Sequence[Neighbours]) -> None:
+    """Write queries and their nearest images as one HTML file, which needs no other.
+
+    Args:
+      path: of the file.
+      title: of the page.
+      found: of each query.
+    """
+    rows = []
+    for one in found:
+        cells = "".join(
+            f"<li>{_tile(file, name, f'd {distance}')}</li>"
+            for name, file, distance in zip(one.names, one.paths, one.distances, strict=True)
+        )
+        rows.append(
+            f'<li><div class="query">{_tile(one.query, one.query, "query")}</div>\n'
+            f'<ol class="neighbours">{cells}</ol></li>'
+        )
+    body = (
+        f"<h1>{_text(title)}</h1>\n<p>d: Hamming distance, bits; nearest first.</p>\n"
+        f'<ol class="queries">{chr(10).join(rows)}</ol>'
+    )
+    path = epath.Path(path).expanduser()
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_whole(path, PAGE.format(title=_text(title), css=CSS + STYLE, body=body))
+
+
+def _tile(path: str, name: str, word: str) -> str:
+    """Return the elements of a file: its picture, a word about it and its name."""
+    return f'{_thumbnail(path, name)}<div class="note"><b>{word}</b>{_text(name)}</div>'
+
+
+def _thumbnail(path: str, name: str) -> str:
+    """Return the element of a small picture of a file, or of the reason that there is none."""
+    try:
+        with image_files.open_picture(path) as picture:
+            picture.draft("RGB", (2 * SIDE, 2 * SIDE))  # a large JPEG is decoded small
+            picture.thumbnail((SIDE, SIDE))
+            buffer = io.BytesIO()
+            picture.convert("RGB").save(buffer, "JPEG", quality=85)
+    except Exception as error:  # a damaged file may raise anything
+        return f'<div class="absent">no picture: {_text(str(error))}</div>'
+    uri = "data:image/jpeg;base64," + base64.b64encode(buffer.getvalue()).decode()
+    return f'<img class="thumb" src="{uri}" alt="{_text(name)}">'
+
+
+def _text(text: str) -> str:
+    return html.escape(printable(text))

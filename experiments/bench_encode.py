@@ -1,0 +1,108 @@
+"""How fast images are encoded, beside decoding and the network alone, and what one query takes.
+
+All sides work on the same files with the same encoder, in turns:
+
+- decode: `decode_all`, tf.data with nothing behind it.
+- read: `image_files.read` in threads: header checked, decoded, errors kept.
+- forward: the network on images decoded before.
+- encode: `encode_files`, from files to the file of codes.
+"""
+
+import pathlib
+import statistics
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+
+from dsh_jax import encode_files, retrieval
+from dsh_jax.data.files import decode_all
+from dsh_jax.data.images import CORES, FileImages
+from dsh_jax.image_encoder import ImageEncoder
+
+
+def bench_encode(
+    encoder: ImageEncoder,
+    root: str,
+    names: Sequence[str],
+    *,
+    rounds: int = 3,
+    queries: int = 30,
+    codes: int = 1_000_000,
+) -> dict[str, float]:
+    """Return medians of all sides, and of the parts of one warm query.
+
+    Args:
+      encoder: of RGB images.
+      root: folder of the files.
+      names: JPEG files that can all be read.
+      rounds: measurements of each side, taken in turn.
+      queries: images that the latency is taken of, one at a time.
+      codes: random codes to search, k = 20.
+
+    Returns:
+      `decode`, `read`, `forward`, `encode` in images/s; `encode ÷ (decode + forward)`, the time
+      that decoding and the network take one after the other by that of `encode`;
+      `query decode ms`, `query forward ms`, `query search ms`.
+    """
+    images = FileImages(root, np.array(names), encoder.shape[0], encoder.fit)
+    image_NxHxWxC = np.empty((len(names), *encoder.shape), np.uint8)
+    paths = [f"{root}/{name}" for name in names]
+
+    def read_all():
+        with ThreadPoolExecutor(2 * CORES) as pool:
+            list(pool.map(encoder.read, paths))
+
+    def encode():
+        with tempfile.TemporaryDirectory() as folder:
+            encode_files.encode_files(encoder, root, names, pathlib.Path(folder) / "codes.npz")
+
+    sides = {
+        "decode": lambda: decode_all(images, image_NxHxWxC),
+        "read": read_all,
+        "forward": lambda: encoder.encode_pixels(image_NxHxWxC),
+        "encode": encode,
+    }
+    for side in sides.values():
+        side()  # compiles
+    seconds = {name: [] for name in sides}
+    for _ in range(rounds):
+        for name, side in sides.items():
+            seconds[name].append(_seconds(side))
+    median = {name: statistics.median(values) for name, values in seconds.items()}
+    numbers = {name: round(len(names) / value) for name, value in median.items()}
+    both = median["decode"] + median["forward"]
+    numbers["encode ÷ (decode + forward)"] = round(both / median["encode"], 2)
+    return numbers | _latency(encoder, paths[:queries], codes)
+
+
+def _latency(encoder: ImageEncoder, paths: Sequence[str], codes: int) -> dict[str, float]:
+    """Return the median milliseconds of the parts of one query, each warm."""
+    width = -(-encoder.bits // 8)
+    database = np.random.default_rng(0).integers(0, 256, (codes, width), np.uint8)
+    if encoder.bits % 8:
+        database[:, -1] &= (1 << encoder.bits % 8) - 1
+    times = {"decode": [], "forward": [], "search": []}
+    for path in [paths[0], *paths]:
+        image = []
+        times["decode"].append(_seconds(lambda: image.append(encoder.read(path)[0])))  # noqa: B023
+        packed = []
+        times["forward"].append(
+            _seconds(lambda: packed.append(encoder.encode_pixels(np.stack(image))))  # noqa: B023
+        )
+        times["search"].append(
+            _seconds(lambda: retrieval.search(packed[0], database, 20))  # noqa: B023
+        )
+    # The first one compiles.
+    return {
+        f"query {name} ms": round(1000 * statistics.median(values[1:]), 2)
+        for name, values in times.items()
+    }
+
+
+def _seconds(work: Callable[[], object]) -> float:
+    started = time.perf_counter()
+    work()
+    return time.perf_counter() - started

@@ -1,0 +1,100 @@
+"""Find the images nearest to some images, by their codes.
+
+python -m experiments.search --index=codes.npz --workdir=runs/pets --query=cat.jpg --k=20
+python -m experiments.search --index=codes.npz --model=exports/pets --query=a.jpg --query=b.png \
+  --json=found.json --html=found.html
+
+--index is a file of experiments.encode by the same model: codes of another are refused.
+"""
+
+import json
+import os
+import warnings
+
+from absl import app, flags
+from etils import epath
+from PIL import Image
+
+from experiments import console  # first: it quiets TensorFlow before its import
+
+from dsh_jax import exported, image_codes, search_page  # isort: skip
+from dsh_jax.run import write_whole  # isort: skip
+
+_INDEX = flags.DEFINE_string("index", None, "File of codes, of experiments.encode.")
+_QUERY = flags.DEFINE_multi_string("query", None, "Image to look for; repeat it for several.")
+_WORKDIR = flags.DEFINE_string("workdir", None, "Folder of the run that made the index.")
+_MODEL = flags.DEFINE_string("model", None, "Folder of an export, in place of a run.")
+_K = flags.DEFINE_integer("k", 20, "How many to find.", lower_bound=1)
+_IMAGES = flags.DEFINE_string(
+    "images", None, "Folder of the index's images for --html, where they have moved."
+)
+_JSON = flags.DEFINE_string("json", None, "File to write what was found to, as JSON.")
+_HTML = flags.DEFINE_string("html", None, "File to write what was found to, as a page.")
+
+flags.mark_flags_as_required(["index", "query"])
+flags.mark_flags_as_mutual_exclusive(["workdir", "model"], required=True)
+
+
+def write_json(
+    path: str, index: image_codes.ImageCodes, found: list[search_page.Neighbours]
+) -> None:
+    """Write the neighbours of each query as JSON."""
+    queries = [
+        {
+            "query": one.query,
+            "neighbours": [
+                {"name": name, "distance": distance, "width": width, "height": height}
+                for name, distance, (width, height) in zip(
+                    one.names, one.distances, one.sizes, strict=True
+                )
+            ],
+        }
+        for one in found
+    ]
+    record = {
+        "index": _INDEX.value,
+        "images": len(index.names),
+        "bits": index.bits,
+        "fingerprint": index.fingerprint,
+        "queries": queries,
+    }
+    out = epath.Path(path).expanduser()
+    out.parent.mkdir(parents=True, exist_ok=True)
+    # In ASCII: names that are no UTF-8 come back from it as they were.
+    write_whole(out, json.dumps(record, indent=2) + "\n")
+
+
+def main(argv):
+    if len(argv) > 1:
+        raise app.UsageError(f"unknown arguments: {argv[1:]}; repeat --query for several images")
+    console.quiet()
+    warnings.simplefilter("error", Image.DecompressionBombWarning)  # it becomes a reason
+    with console.clear_errors():
+        index = image_codes.load(epath.Path(_INDEX.value).expanduser())
+        if not index.names:
+            raise ValueError(f"{_INDEX.value} holds no codes: encode images first")
+        encoder = exported.open_encoder(workdir=_WORKDIR.value, model=_MODEL.value)
+        k = min(_K.value, len(index.names))
+        distance_Qxk, row_Qxk = encoder.search(_QUERY.value, index, k)
+        root = os.path.expanduser(_IMAGES.value or index.root)
+        found = [
+            search_page.Neighbours(
+                query=query,
+                names=[index.names[row] for row in rows],
+                paths=[os.path.join(root, index.names[row]) for row in rows],
+                distances=distances.tolist(),
+                sizes=[tuple(index.size_Nx2[row].tolist()) for row in rows],
+            )
+            for query, rows, distances in zip(_QUERY.value, row_Qxk, distance_Qxk, strict=True)
+        ]
+        print("\n\n".join(map(search_page.table, found)))
+        if _JSON.value:
+            write_json(_JSON.value, index, found)
+        if _HTML.value:
+            name = os.path.basename(_INDEX.value)
+            title = f"{name} · {len(index.names):,} images · {index.bits} bits"
+            search_page.write_page(_HTML.value, title, found)
+
+
+if __name__ == "__main__":
+    console.run(main)

@@ -1,0 +1,113 @@
+"""The command that searches images, as a user types it."""
+
+import html.parser
+import json
+
+import numpy as np
+import pytest
+from PIL import Image
+from test_experiments import command, last_line
+
+from dsh_jax import encode_files, exported, image_codes, search_page
+from dsh_jax.search_page import Neighbours
+
+NAMES = ["<b>&.png", "a b.jpg", "deep/c.webp", "d.gif", "e.tiff"]
+
+
+def write_images(root):
+    for row, name in enumerate(NAMES):
+        path = root / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        pixels = np.random.default_rng(row).integers(0, 256, (32, 40), np.uint8)
+        Image.fromarray(pixels).save(path)
+
+
+class Page(html.parser.HTMLParser):
+    """What a browser would find: the tags and the text."""
+
+    def __init__(self, text):
+        super().__init__()
+        self.tags, self.words = [], []
+        self.feed(text)
+
+    def handle_starttag(self, tag, attrs):
+        self.tags.append((tag, dict(attrs)))
+
+    def handle_data(self, data):
+        self.words.append(data)
+
+
+def test_a_table_is_aligned():
+    found = Neighbours("q.png", ["a.png", "b\n.png"], [], [3, 12], [(640, 480), (9, 9)])
+    assert search_page.table(found).splitlines() == [
+        "query q.png",
+        "rank  distance         size  file",
+        "   1         3      640×480  a.png",
+        r"   2        12          9×9  b\n.png",
+    ]
+
+
+def test_a_page_needs_no_other_file_and_escapes_names(tmp_path):
+    write_images(tmp_path)
+    paths = [str(tmp_path / name) for name in NAMES]
+    (tmp_path / "e.tiff").write_bytes(b"torn")
+    found = Neighbours(paths[0], NAMES, paths, [0, 1, 2, 3, 4], [(40, 32)] * 5)
+    search_page.write_page(tmp_path / "out" / "page.html", "<i> title", [found])
+    page = Page((tmp_path / "out" / "page.html").read_text())
+    assert not {"b&.png", "i", "script", "link"} & {tag for tag, _ in page.tags}
+    images = [attrs for tag, attrs in page.tags if tag == "img"]
+    assert [image["alt"] for image in images] == [paths[0], *NAMES[:4]]
+    assert all(image["src"].startswith("data:image/jpeg;base64,") for image in images)
+    assert not [attrs for _, attrs in page.tags if "href" in attrs]
+    for word in (*NAMES, "<i> title", "d 4", "no picture: it is no image that Pillow knows"):
+        assert word in page.words
+
+
+@pytest.fixture(scope="module")
+def index(run, folder, tmp_path_factory):
+    """A folder of images with codes beside it: (folder, codes)."""
+    root = tmp_path_factory.mktemp("images")
+    write_images(root)
+    encoder = exported.open_encoder(workdir=folder, model=None)
+    encode_files.encode_files(encoder, root, NAMES, root / "codes.npz")
+    return root, image_codes.load(root / "codes.npz")
+
+
+def test_the_nearest_are_printed_and_written(index, folder, tmp_path):
+    root, codes = index
+    queries = [str(root / "a b.jpg"), str(root / "deep" / "c.webp")]
+    flags = [f"--workdir={folder}", f"--index={root / 'codes.npz'}", "--k=3"]
+    flags += [f"--query={query}" for query in queries]
+    flags += [f"--json={tmp_path / 'found.json'}", f"--html={tmp_path / 'found.html'}"]
+    process = command("search", *flags)
+    assert process.returncode == 0, process.stderr
+    distance = np.bitwise_count(codes.packed_NxW[[1, 2], None] ^ codes.packed_NxW).sum(axis=2)
+    order = np.argsort(distance, axis=1, kind="stable")[:, :3]
+    record = json.loads((tmp_path / "found.json").read_text())
+    assert (record["images"], record["bits"]) == (5, 12)
+    assert record["fingerprint"] == codes.fingerprint
+    for i, one in enumerate(record["queries"]):
+        assert one["query"] == queries[i]
+        wanted = [
+            {"name": NAMES[row], "distance": int(distance[i, row]), "width": 40, "height": 32}
+            for row in order[i]
+        ]
+        assert one["neighbours"] == wanted
+        lines = process.stdout.split("\n\n")[i].splitlines()
+        assert lines[0] == f"query {queries[i]}"
+        assert [line.split("  ")[-1] for line in lines[2:]] == [x["name"] for x in wanted]
+    page = Page((tmp_path / "found.html").read_text())
+    assert sum(tag == "img" for tag, _ in page.tags) == 8
+
+
+def test_other_indices_and_queries_are_refused(index, folder, tmp_path):
+    root, codes = index
+    image_codes.save(tmp_path / "other.npz", codes._replace(fingerprint="f" * 16))
+    flags = [f"--workdir={folder}", f"--query={root / 'a b.jpg'}"]
+    process = command("search", *flags, f"--index={tmp_path / 'other.npz'}")
+    assert process.returncode == 1
+    assert "of the model ffffffffffffffff, but this model is" in last_line(process.stderr)
+    flags = [f"--workdir={folder}", "--query=absent.png"]
+    process = command("search", *flags, f"--index={root / 'codes.npz'}")
+    assert process.returncode == 1
+    assert last_line(process.stderr) == "error: absent.png: there is no such file."
