@@ -10,6 +10,7 @@ Any duration is given in `_steps` or in `_epochs`; the one that is 0 is not used
 """
 
 from ml_collections import ConfigDict
+from ml_collections.config_dict import placeholder
 
 
 def get_config(variant: str = "intended") -> ConfigDict:
@@ -55,10 +56,10 @@ def get_config(variant: str = "intended") -> ConfigDict:
     data.labels_per_class = 0  # labelled rows of each class; 0: no such limit
     data.label_fraction = 1.0  # share of the training rows that is labelled
 
-    config.deep = deep = ConfigDict()  # of the other deep methods; 0: the method's own
-    deep.weight = 0.0  # of its second term
-    deep.margin = 0.0
-    deep.scale = 0.0  # of inner products or cosines
+    config.deep = deep = ConfigDict()  # of the other deep methods; None: the method's own
+    deep.weight = placeholder(float)  # of its second term
+    deep.margin = placeholder(float)
+    deep.scale = placeholder(float)  # of inner products or cosines
 
     config.shallow = shallow = ConfigDict()  # of the methods that fit features
     shallow.features = "pixels"  # pixels | gist | vggf | file
@@ -69,6 +70,7 @@ def get_config(variant: str = "intended") -> ConfigDict:
     shallow.anchors = 1000  # sdh
     shallow.normalise = True  # sdh: features of length 1
     shallow.sigma = 0.4  # sdh: width of the kernel; 0: mean distance to the nearest anchor
+    shallow.restart = False  # sdh: bits start from 0 in each step, as in the authors' program
 
     config.augment = augment = ConfigDict()
     augment.shift = 0  # pixels, up to

@@ -76,14 +76,14 @@ def objective(
         return None
     if method not in OBJECTIVES:
         raise ValueError(
-            f"method is {method!r}; it must be one of dhs, {', '.join(OBJECTIVES)}, lsh, sh, itq, "
-            "sdh."
+            f"method is {method!r}; a network is trained by dhs, {', '.join(OBJECTIVES)}. Others, "
+            "lsh, sh, itq and sdh, fit features and are whole when experiments.train has run."
         )
     make, known = OBJECTIVES[method]
     if unknown := sorted(set(options) - set(known)):
         raise ValueError(
             f"deep.{unknown[0]} is {options[unknown[0]]}, but {method} has no such option; leave "
-            f"it 0. It has: {', '.join(known) or 'none'}."
+            f"it out. It has: {', '.join(known) or 'none'}."
         )
     given = {known[name]: value for name, value in options.items()}
     return make(classes, bits, multilabel, given)

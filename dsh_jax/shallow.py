@@ -133,6 +133,7 @@ def fit(
             anchors=options.anchors,
             normalise=options.normalise,
             sigma=options.sigma or None,
+            restart=options.restart,
         )
     else:
         parameters = method.fit(key, train_NxD, bits)

@@ -204,7 +204,7 @@ def one_device_stages(
         classes=model.classes,
         bits=model.bits,
         multilabel=multilabel,
-        options={name: value for name, value in config.deep.items() if value},
+        options={name: value for name, value in config.deep.items() if value is not None},
     ) or hashing_objective(
         multilabel=multilabel,
         applied_to=loss.applied_to,

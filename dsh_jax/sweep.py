@@ -211,8 +211,8 @@ def _leaves(config: Mapping[str, Any], prefix: str = "") -> Point:
 
 
 def _fits(value: Any, wanted: type) -> bool:
-    """Return whether a setting of a type takes a value."""
-    if wanted is float:
+    """Return whether a setting of a type takes a value; one that is None takes numbers."""
+    if wanted in (float, type(None)):
         return isinstance(value, int | float) and not isinstance(value, bool)
     if wanted is tuple:
         return isinstance(value, tuple | list)

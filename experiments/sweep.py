@@ -93,11 +93,6 @@ def make_launcher(config: ConfigDict, workdir: epath.Path) -> Launcher:
     return Slurm(workdir, cluster=_CLUSTER.value, parameters=given, requeue=_REQUEUE.value)
 
 
-def jobs(runs: int) -> int:
-    """Return how many runs the launcher may have at a time."""
-    return _JOBS.value if _LAUNCHER.value == "local" else max(runs, 1)
-
-
 def run_maker(config: ConfigDict, workdir: epath.Path, python: str) -> Callable[[Mapping], Run]:
     """Return what makes the run of a point: the config file and every override typed here."""
     flag = flags.FLAGS["config"]
@@ -140,25 +135,33 @@ def collect(workdir: epath.Path, points: Mapping[str, Mapping]) -> bool:
     return all(record.state == "finished" for record in records)
 
 
-def launch(config: ConfigDict, workdir: epath.Path, points: list[sweep.Point]) -> int:
-    """Run the points that are not finished; return the exit code."""
-    make = run_maker(config, workdir, sys.executable)
-    runs = [make(point) for point in points]
+def run_all(config: ConfigDict, workdir: epath.Path, runs: list[Run]) -> None:
+    """Run what is not finished, all at once in Slurm's queue, and show it until it ends."""
     waiting = [one for one in runs if not sweep_runs.is_finished(one, config)]
     launcher = make_launcher(config, workdir)
     sweep_runs.write_points(workdir, runs)
     if _LAUNCHER.value == "slurm" and not _WAIT.value:
         launcher.start(waiting)
         print(f"{len(waiting)} of {len(runs)} runs are in the queue; the same command shows them.")
-        return 0
+        return
 
     def next_runs(free: int) -> list[Run]:
         new = waiting[:free]
         del waiting[:free]
         return new
 
+    jobs = _JOBS.value if _LAUNCHER.value == "local" else max(len(runs), 1)
     table = Table(workdir, runs)
-    sweep_runs.drive(launcher, next_runs, lambda one, how: None, jobs=jobs(len(runs)), show=table)
+    sweep_runs.drive(launcher, next_runs, lambda one, how: None, jobs=jobs, show=table)
+
+
+def launch(config: ConfigDict, workdir: epath.Path, points: list[sweep.Point]) -> int:
+    """Run the points that are not finished; return the exit code."""
+    make = run_maker(config, workdir, sys.executable)
+    runs = [make(point) for point in points]
+    run_all(config, workdir, runs)
+    if _LAUNCHER.value == "slurm" and not _WAIT.value:
+        return 0
     return 0 if collect(workdir, {one.name: one.point for one in runs}) else 1
 
 

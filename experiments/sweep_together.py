@@ -47,11 +47,8 @@ class Together:
         ends = dict.fromkeys([one.name for one in group], STOPPED)
         try:
             ends |= self._train(group)
-        except (
-            ValueError,
-            OSError,
-            RuntimeError,
-        ) as error:  # RuntimeError: of XLA, as out of memory
+        # Out of memory and other failures of XLA are RuntimeErrors.
+        except (ValueError, OSError, RuntimeError) as error:
             logging.error("%s", error)
             ends |= {one.name: _note(one, str(error)) for one in group}
         finally:

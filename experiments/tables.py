@@ -3,8 +3,8 @@
 python -m experiments.tables --config=configs/tables/mnist.py --workdir=runs/tables-mnist
 python -m experiments.tables --config=configs/tables/mnist.py:smoke --workdir=runs/tables-smoke
 
-Every run is one of experiments.train, by any launcher of experiments.sweep; `vmap`, the default,
-trains in this process, the seeds of a row by one program. What is finished is not run again; what
+Every run is one of experiments.train, by `--launcher=local`, `slurm` or `vmap` of experiments.sweep;
+the last, the default, trains in this process, the seeds of a row by one program. What is finished is not run again; what
 fails is reported and stops nothing else. `--collect` makes the tables of what there is.
 
     as_printed   each method under the protocol that the paper's number seems to have
@@ -13,6 +13,7 @@ fails is reported and stops nothing else. `--collect` makes the tables of what t
 """
 
 import importlib
+import sys
 from collections.abc import Mapping, Sequence
 
 from absl import app, flags
@@ -25,7 +26,6 @@ from dsh_jax import build, comparison, plots, shallow  # isort: skip
 from dsh_jax.comparison import Row  # isort: skip
 from experiments import sweep, sweep_runs, sweep_status  # isort: skip
 from experiments.sweep_runs import Run  # isort: skip
-from experiments.sweep_status import Table  # isort: skip
 
 PAPER = epath.Path(__file__).parent / "paper"
 OWN = "DHS"  # the paper's row
@@ -130,24 +130,12 @@ def run(config: ConfigDict, workdir: epath.Path, *, collect: bool) -> int:
                 continue
             for point in points_of(config, row, protocol):
                 runs[repr(point)] = sweep_runs.make_run(
-                    point, cells, python="python", config_file=config.base, overrides={}
+                    point, cells, python=sys.executable, config_file=config.base, overrides={}
                 )
     if not collect:
-        waiting = [one for one in runs.values() if not sweep_runs.is_finished(one, base)]
-        print(f"{len(runs) - len(waiting)} of {len(runs)} runs are finished", flush=True)
-        sweep_runs.write_points(cells, runs.values())
-        launcher = sweep.make_launcher(base, cells)
-        queue = list(waiting)
-
-        def next_runs(free: int) -> list[Run]:
-            new = queue[:free]
-            del queue[:free]
-            return new
-
-        table = Table(cells, list(runs.values()))
-        sweep_runs.drive(
-            launcher, next_runs, lambda one, how: None, jobs=sweep.jobs(len(runs)), show=table
-        )
+        done = sum(sweep_runs.is_finished(one, base) for one in runs.values())
+        print(f"{done} of {len(runs)} runs are finished", flush=True)
+        sweep.run_all(base, cells, list(runs.values()))
     labels = {}
     for protocol in protocols:
         one = base.copy_and_resolve_references()
@@ -173,6 +161,8 @@ def main(argv):
         raise app.UsageError(f"unknown arguments: {argv[1:]}")
     console.quiet()
     with console.clear_errors():
+        if flags.FLAGS.launcher == "print":
+            raise ValueError("the tables need their runs: pass --launcher=local, slurm or vmap.")
         workdir = epath.Path(flags.FLAGS.workdir).expanduser()
         try:
             return run(flags.FLAGS.config, workdir, collect=flags.FLAGS.collect)

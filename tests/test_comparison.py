@@ -52,7 +52,7 @@ def test_notes_tell_what_is_missing_and_what_is_in_doubt():
     rows = [*ROWS, Row("SDH", "ssdh", "pixels", 5000, {})]
     said = comparison.notes(rows, "MNIST")
     assert said[0] == "ITQ_a (ssdh): it broke."
-    assert said[1].startswith("The paper's SDH is in doubt: features of length 1")
+    assert said[1].startswith("The paper's SDH is in doubt: the method as published")
     assert "precision of SDH" in said[2]
     assert len(said) == 3
 

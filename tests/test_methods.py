@@ -66,9 +66,11 @@ def test_options_are_the_methods_own():
     plain, terms = objective("dpsh")(outputs, None, BATCH, None)
     heavy, _ = objective("dpsh", weight=2.0)(outputs, None, BATCH, None)
     assert float(heavy - plain) == pytest.approx(1.9 * float(terms["quantization"]), rel=1e-4)
+    none, _ = objective("dpsh", weight=0.0)(outputs, None, BATCH, None)
+    assert float(none) == pytest.approx(float(terms["pairs"]), rel=1e-6)
     with pytest.raises(ValueError, match=r"deep\.margin is 1\.0, but csq has no such.*weight"):
         objective("csq", margin=1.0)
-    with pytest.raises(ValueError, match="method is 'hashnot'; it must be one of dhs, hashnet"):
+    with pytest.raises(ValueError, match="method is 'hashnot'; a network is trained by dhs"):
         objective("hashnot")
     assert objective("dhs") is None
 

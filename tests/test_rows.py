@@ -1,4 +1,4 @@
-"""Blocks of rows, and what methods without labels have in common: input, blocks, compilation."""
+"""Blocks of rows, and what all shallow methods have in common: input, blocks, compilation."""
 
 import functools
 
@@ -7,15 +7,23 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from dsh_jax.baselines import itq, lsh, spectral
+from dsh_jax.baselines import itq, lsh, sdh, spectral
 from dsh_jax.baselines.rows import map_blocks, sum_blocks
 
 pytestmark = pytest.mark.usefixtures("quick")
 BITS = 6
+LABEL = np.eye(3, dtype=np.uint8)[np.arange(90) % 3]
+
+
+def fit_sdh(key, feature, bits=BITS):
+    return sdh.fit(key, feature, LABEL[: len(feature)], bits, anchors=20, sigma=None)
+
+
 FITS = {
     "lsh": (functools.partial(lsh.fit, center=True), lsh.encode),
     "spectral": (spectral.fit, spectral.encode),
     "itq": (itq.fit, itq.encode),
+    "sdh": (fit_sdh, sdh.encode),
 }
 every_method = pytest.mark.parametrize(("fit", "encode"), FITS.values(), ids=FITS)
 

@@ -57,7 +57,7 @@ def test_unlabelled_rows_show_no_labels_to_sdh(source):
     hidden[split.unlabelled] = np.roll(hidden[split.unlabelled], 1, axis=1)
     hidden[split.query] = 0
     _, found = shallow.fit(config, feature, hidden, split)
-    np.testing.assert_array_equal(found.weight_AxK, wanted.weight_AxK)
+    np.testing.assert_array_equal(found.weight_JxK, wanted.weight_JxK)
 
 
 def test_features_from_a_file_and_what_is_refused(source, tmp_path):

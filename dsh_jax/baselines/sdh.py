@@ -1,46 +1,32 @@
-"""Supervised discrete hashing (Shen, Shen, Liu and Shen 2015)."""
-
-from __future__ import annotations
+"""Supervised discrete hashing: bits from which a linear map tells the labels."""
 
 import functools
 from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+from jax import lax
+from jax.scipy.linalg import cho_factor, cho_solve
 
-from dsh_jax.baselines.rows import check_fit
+from dsh_jax.baselines.rows import BLOCK, check_features, check_fit, map_blocks
+
+DISCRETE_BLOCK = 2048  # rows whose bits are in work at a time
 
 
 class Parameters(NamedTuple):
-    """A linear map of the distances to anchors.
+    """Anchors, and the linear map from their kernel to the bits.
 
     Attributes:
-      anchor_AxD: the anchors, scaled to length 1 where features are.
-      sigma: width of the kernel, a scalar.
-      weight_AxK: of each anchor's kernel value, and of a constant in the last row.
-      normalise: whether features are scaled to length 1, bool scalar.
+      anchor_AxD: as they are compared with the features, float32.
+      sigma: width of the kernel, in units of the features, float32.
+      normalise: whether features are scaled to unit length first, bool.
+      weight_JxK: float32; J = A + 1, the last row is the bias.
     """
 
     anchor_AxD: jax.Array
     sigma: jax.Array
-    weight_AxK: jax.Array
     normalise: jax.Array
-
-
-class Solution(NamedTuple):
-    """What the optimization ends with.
-
-    Attributes:
-      code_NxK: B in {−1, 1}, of the training rows.
-      weight_AxK: F, see `Parameters`.
-      classifier_KxC: W, from codes to labels.
-      sweeps: passes over the bits in all, int32.
-    """
-
-    code_NxK: jax.Array
-    weight_AxK: jax.Array
-    classifier_KxC: jax.Array
-    sweeps: jax.Array
+    weight_JxK: jax.Array
 
 
 def fit(
@@ -52,191 +38,270 @@ def fit(
     anchors: int = 1000,
     normalise: bool = True,
     sigma: float | None = 0.4,
-    **options,
+    sigma_scale: float = 1.0,
+    iterations: int = 5,
+    kernel_ridge: float = 1e-2,
+    restart: bool = False,
+    anchor_AxD: jax.Array | None = None,
+    sign_NxK: jax.Array | None = None,
+    block: int = BLOCK,
 ) -> Parameters:
-    """Learn codes of which a linear classifier tells the labels, and their out-of-sample map.
+    """Learn bits that tell the labels, and a kernel machine that tells the bits: see `learn`.
 
-    The kernel `exp(−||x − a||² / 2σ²)` of width 0.4 is made for features of length 1: with
-    `normalise=False` on pixels every value is 0 and all codes are equal.
+    Memory holds the kernel, N × J float32.
 
     Args:
-      key: of anchors and first codes.
-      feature_NxD: of the training rows.
-      label_NxC: multi-hot.
-      bits: K.
-      anchors: training rows that serve as anchors; all of them where there are fewer.
-      normalise: whether features are scaled to length 1.
-      sigma: σ, or None for the mean distance of the other rows to their nearest anchors.
-      **options: of `solve`.
+      key: of the anchors and of the bits to start from.
+      feature_NxD: real values of labelled rows.
+      label_NxC: multi-hot labels of any type; above 0 is present. A row without any counts as one
+        that has no label, not as one whose labels are unknown: leave the latter out.
+      bits: the code length K.
+      anchors: A, how many rows are drawn as anchors.
+      normalise: scale each row to unit length first; a row of zeros stays.
+      sigma: width of the kernel. 0.4 suits unit length; far narrower than the distances between
+        rows, as on pixels 0 to 255, the kernel is 0 everywhere and all codes are equal. None takes
+        the mean distance to the nearest anchor times `sigma_scale`.
+      sigma_scale: see `sigma`.
+      iterations, kernel_ridge, restart: see `learn`.
+      anchor_AxD: anchors instead of drawn ones, like features.
+      sign_NxK: B to start from, instead of a random one; above 0 is 1.
+      block: rows in work at a time.
 
     Returns:
       Parameters.
 
     Raises:
-      ValueError: for features that are no matrix, labels of other rows or without any, bits or
-        sigma below what is possible.
+      ValueError: if the features are no finite, non-empty matrix, the labels do not fit them or
+        hold none, bits is below 1, there are fewer rows than anchors, sigma is not positive, or
+        kernel_ridge is too little for float32.
+
+    Source: Shen, Shen, Liu and Shen, CVPR 2015.
     """
     feature_NxD = check_fit(feature_NxD, bits)
-    if label_NxC.ndim != 2 or len(label_NxC) != len(feature_NxD):
-        raise ValueError(
-            f"there are {len(feature_NxD)} rows of features and labels of the shape "
-            f"{label_NxC.shape}; pass multi-hot labels [rows, classes] of the same rows."
-        )
-    if sigma is not None and sigma <= 0:
-        raise ValueError(f"sigma is {sigma}; it must be above 0, or None.")
-    anchor_key, code_key = jax.random.split(key)
-    rows = len(feature_NxD)
-    chosen_A = jax.random.choice(anchor_key, rows, (min(anchors, rows),), replace=False)
-    anchor_AxD = _scaled(feature_NxD[chosen_A], normalise)
-    width = jnp.float32(sigma if sigma is not None else 1)
-    if sigma is None:
-        if rows <= anchors:
+    label_NxC = _check_labels(label_NxC, len(feature_NxD))
+    for name, value in (("sigma", sigma), ("sigma_scale", sigma_scale)):
+        if value is not None and not value > 0:
+            raise ValueError(f"{name}={value}; pass a number above 0")
+    anchor_key, sign_key = jax.random.split(key)
+    if anchor_AxD is None:
+        if not 1 <= anchors <= len(feature_NxD):
             raise ValueError(
-                f"all {rows} rows are anchors, so that none has a distance to its nearest: pass "
-                "fewer anchors, or sigma."
+                f"anchors={anchors}, but there are {len(feature_NxD)} rows to draw them from; "
+                f"pass 1 to {len(feature_NxD)}"
             )
-        nearest_N = _nearest(feature_NxD, anchor_AxD, normalise).at[chosen_A].set(0)
-        width = nearest_N.sum() / (rows - anchors)
-    kernel_NxA = kernel(feature_NxD, anchor_AxD, width, normalise)
-    code_NxK = jnp.where(jax.random.normal(code_key, (rows, bits)) > 0, 1.0, -1.0)
-    solution = solve(kernel_NxA, jnp.asarray(label_NxC, jnp.float32), code_NxK, **options)
-    return Parameters(anchor_AxD, width, solution.weight_AxK, jnp.asarray(normalise))
+        row_A = jax.random.choice(anchor_key, len(feature_NxD), (anchors,), replace=False)
+        anchor_AxD = feature_NxD[row_A]
+    check_features(anchor_AxD, feature_NxD.shape[1])
+    if sign_NxK is None:
+        sign_NxK = jax.random.normal(sign_key, (len(feature_NxD), bits))
+    if jnp.shape(sign_NxK) != (len(feature_NxD), bits):
+        raise ValueError(
+            f"sign_NxK has shape {jnp.shape(sign_NxK)}; wanted ({len(feature_NxD)}, {bits}), one "
+            "sign for each row and bit"
+        )
+    normalise = jnp.asarray(normalise)
+    anchor_AxD = _prepared(jnp.asarray(anchor_AxD, jnp.float32), normalise)
+    if sigma is None:
+        if len(anchor_AxD) >= len(feature_NxD):
+            raise ValueError(
+                f"sigma=None is measured at rows that are no anchors, but {len(anchor_AxD)} of "
+                f"{len(feature_NxD)} rows are anchors; pass fewer, or a number"
+            )
+        sigma = sigma_scale * _nearest_distance(feature_NxD, anchor_AxD, normalise, block=block)
+    parameters = Parameters(anchor_AxD, jnp.float32(sigma), normalise, jnp.zeros((0, bits)))
+    kernel_NxJ = kernel(parameters, feature_NxD, block=block)
+    options = {"iterations": iterations, "kernel_ridge": kernel_ridge, "restart": restart}
+    weight_JxK, _ = learn(kernel_NxJ, label_NxC, sign_NxK, **options)
+    if not jnp.isfinite(weight_JxK).all():
+        raise ValueError(
+            f"kernel_ridge={kernel_ridge} is too little for float32, as the anchors are alike or "
+            "the kernel is wide: pass 10 times as much, a smaller sigma or other anchors"
+        )
+    return parameters._replace(weight_JxK=weight_JxK)
 
 
-def _scaled(feature_NxD: jax.Array, normalise: bool | jax.Array) -> jax.Array:
-    """Return float features, of length 1 if asked for; a row of zeros stays."""
-    feature_NxD = feature_NxD.astype(jnp.float32)
-    length_Nx1 = jnp.linalg.norm(feature_NxD, axis=-1, keepdims=True)
-    return feature_NxD / jnp.where(normalise & (length_Nx1 > 0), length_Nx1, 1)
-
-
-def _square_distances(feature_NxD: jax.Array, anchor_AxD: jax.Array) -> jax.Array:
-    square_Nx1 = (feature_NxD**2).sum(-1, keepdims=True)
-    square_1xA = (anchor_AxD**2).sum(-1)[None]
-    return jnp.maximum(square_Nx1 + square_1xA - 2 * feature_NxD @ anchor_AxD.T, 0)
-
-
-@jax.jit
-def _nearest(
-    feature_NxD: jax.Array, anchor_AxD: jax.Array, normalise: bool | jax.Array
-) -> jax.Array:
-    """Return the distance of each row to its nearest anchor."""
-    return jnp.sqrt(_square_distances(_scaled(feature_NxD, normalise), anchor_AxD).min(-1))
-
-
-@jax.jit
-def kernel(
-    feature_NxD: jax.Array,
-    anchor_AxD: jax.Array,
-    sigma: float | jax.Array,
-    normalise: bool | jax.Array,
-) -> jax.Array:
-    """Return the kernel's values and a constant: `φ(x) = [exp(−||x − a_j||² / 2σ²)]_j ‖ 1`.
+@functools.partial(jax.jit, static_argnames="block")
+def encode(parameters: Parameters, feature_NxD: jax.Array, *, block: int = BLOCK) -> jax.Array:
+    """Map the kernel to the bits: logit = φ(x) P, φ of `kernel`.
 
     Args:
-      feature_NxD: float or integer.
-      anchor_AxD: see `Parameters`.
-      sigma: width.
-      normalise: whether features are scaled to length 1.
+      parameters: from `fit`.
+      feature_NxD: real values, of any N.
+      block: rows in work at a time.
 
     Returns:
-      kernel_NxA, float32, its last column 1.
+      float32 array, shape (N, K); NaN in the rows that have NaN.
+
+    Raises:
+      ValueError: if the features are no non-empty matrix, or of another D than those fitted.
     """
-    square_NxA = _square_distances(_scaled(feature_NxD, normalise), anchor_AxD)
-    value_NxA = jnp.exp(-square_NxA / (2 * sigma**2))
-    return jnp.concatenate([value_NxA, jnp.ones((len(value_NxA), 1))], axis=1)
-
-
-@functools.partial(jax.jit, static_argnames=("steps", "sweeps"))
-def solve(
-    kernel_NxA: jax.Array,
-    label_NxC: jax.Array,
-    code_NxK: jax.Array,
-    *,
-    steps: int = 5,
-    sweeps: int = 10,
-    classifier_decay: float = 1.0,
-    weight_decay: float = 1e-2,
-    fit_weight: float = 1e-5,
-) -> Solution:
-    """Minimise `||Y − B W||² + λ ||W||² + ν ||B − F(X)||²` over W, F and B in {−1, 1}.
-
-    W and F are ridge regressions. B is found bit by bit, discrete cyclic coordinate descent: with
-    `Q = Y Wᵀ + ν F(X)`, `b_k = sgn(q_k − B' W' w_k)` over the other bits. `B W` is kept and
-    updated, so that a bit costs O(N C).
-
-    Args:
-      kernel_NxA: φ of the training rows.
-      label_NxC: Y, multi-hot, float.
-      code_NxK: B to start from.
-      steps: of {B, W, F}.
-      sweeps: over the bits in each, at most.
-      classifier_decay: λ.
-      weight_decay: of the regression F.
-      fit_weight: ν.
-
-    Returns:
-      Solution.
-    """
-    bits = code_NxK.shape[1]
-    gram_AxA = kernel_NxA.T @ kernel_NxA
-    factor_AxA = jax.scipy.linalg.cholesky(gram_AxA + weight_decay * jnp.eye(len(gram_AxA)))
-
-    def classifier(code_NxK: jax.Array) -> jax.Array:
-        gram_KxK = code_NxK.T @ code_NxK + classifier_decay * jnp.eye(bits)
-        return jax.scipy.linalg.solve(gram_KxK, code_NxK.T @ label_NxC, assume_a="pos")
-
-    def regression(code_NxK: jax.Array) -> jax.Array:
-        return jax.scipy.linalg.cho_solve((factor_AxA, False), kernel_NxA.T @ code_NxK)
-
-    def step(_, carry: Solution) -> Solution:
-        code_NxK, weight_AxK, classifier_KxC, done = carry
-        wanted_NxK = label_NxC @ classifier_KxC.T + fit_weight * (kernel_NxA @ weight_AxK)
-        code_KxN, count = _descend(code_NxK.T, wanted_NxK.T, classifier_KxC, sweeps)
-        code_NxK = code_KxN.T
-        return Solution(code_NxK, regression(code_NxK), classifier(code_NxK), done + count)
-
-    first = Solution(code_NxK, regression(code_NxK), classifier(code_NxK), jnp.int32(0))
-    return jax.lax.fori_loop(0, steps, step, first)
-
-
-def _descend(
-    code_KxN: jax.Array, wanted_KxN: jax.Array, classifier_KxC: jax.Array, sweeps: int
-) -> tuple[jax.Array, jax.Array]:
-    """Return the codes after passes over the bits, and how many: until none changes."""
-    bits = len(code_KxN)
-    square_K = (classifier_KxC**2).sum(-1)
-
-    def one_bit(k: jax.Array, carry: tuple[jax.Array, jax.Array]) -> tuple[jax.Array, jax.Array]:
-        code_KxN, product_CxN = carry
-        old_N, row_C = code_KxN[k], classifier_KxC[k]
-        others_N = row_C @ product_CxN - old_N * square_K[k]
-        new_N = jnp.where(wanted_KxN[k] - others_N > 0, 1.0, -1.0)
-        product_CxN = product_CxN + row_C[:, None] * (new_N - old_N)[None]
-        return code_KxN.at[k].set(new_N), product_CxN
-
-    def one_sweep(carry):
-        code_KxN, product_CxN, count, _ = carry
-        new_KxN, product_CxN = jax.lax.fori_loop(0, bits, one_bit, (code_KxN, product_CxN))
-        return new_KxN, product_CxN, count + 1, (new_KxN != code_KxN).any()
-
-    start = (code_KxN, classifier_KxC.T @ code_KxN, jnp.int32(0), jnp.asarray(True))
-    code_KxN, _, count, _ = jax.lax.while_loop(
-        lambda carry: (carry[2] < sweeps) & carry[3], one_sweep, start
+    check_features(feature_NxD, parameters.anchor_AxD.shape[1])
+    return map_blocks(
+        lambda row_BxD: _kernel(parameters, row_BxD) @ parameters.weight_JxK, feature_NxD, block
     )
-    return code_KxN, count
+
+
+@functools.partial(jax.jit, static_argnames="block")
+def kernel(parameters: Parameters, feature_NxD: jax.Array, *, block: int = BLOCK) -> jax.Array:
+    """Compare rows with the anchors: φ(x) = [exp(-‖x - a_j‖² / (2 σ²)) for j = 1 ... A, 1].
+
+    Args:
+      parameters: from `fit`.
+      feature_NxD: real values, of any N.
+      block: rows in work at a time.
+
+    Returns:
+      float32 array, shape (N, J).
+
+    Raises:
+      ValueError: if the features are no non-empty matrix, or of another D than those fitted.
+    """
+    check_features(feature_NxD, parameters.anchor_AxD.shape[1])
+    return map_blocks(lambda row_BxD: _kernel(parameters, row_BxD), feature_NxD, block)
 
 
 @jax.jit
-def encode(parameters: Parameters, feature_NxD: jax.Array) -> jax.Array:
-    """Return the out-of-sample codes: `φ(x) F`.
+def learn(
+    kernel_NxJ: jax.Array,
+    label_NxC: jax.Array,
+    sign_NxK: jax.Array,
+    *,
+    iterations: int = 5,
+    sweeps: int = 10,
+    label_ridge: float = 1.0,
+    kernel_ridge: float = 1e-2,
+    coupling: float = 1e-5,
+    restart: bool = False,
+) -> tuple[jax.Array, jax.Array]:
+    """Minimise ‖Y - B W‖² + λ ‖W‖² + ν ‖B - φ P‖² over B in {-1, 1}, W and P, in turn.
+
+    W = (B^T B + λ I)^-1 B^T Y;  P = (φ^T φ + λ_P I)^-1 φ^T B;  then bit after bit, until none
+    changes, b_k = sgn(q_k - B' W' w_k),  Q = Y W^T + ν φ P,  B' and W' without bit k.
 
     Args:
-      parameters: see `fit`.
-      feature_NxD: float or integer.
+      kernel_NxJ: φ, float32.
+      label_NxC: multi-hot labels; above 0 is present.
+      sign_NxK: B to start from; above 0 is 1.
+      iterations: of the three steps at most; fewer where the bits no longer change.
+      sweeps: over all bits at most, in each iteration.
+      label_ridge, kernel_ridge, coupling: λ, λ_P and ν.
+      restart: let the bits of each iteration start from 0, as the authors' program does, not from
+        those of the iteration before, as the paper has it. With few bits the first ones then decide
+        nearly alone: classes may end with one code.
 
     Returns:
-      logit_NxK, float32.
+      (weight_JxK, sign_NxK): P, and the B learnt, float32.
     """
-    anchor_AxD, sigma, weight_AxK, normalise = parameters
-    return kernel(feature_NxD, anchor_AxD, sigma, normalise) @ weight_AxK
+    # Bits and classes are rows here, so that the work on one is on numbers that lie together.
+    target_CxN = (label_NxC > 0).astype(jnp.float32).T
+    ridge_JxJ = kernel_ridge * jnp.eye(kernel_NxJ.shape[1])
+    factor = cho_factor(kernel_NxJ.T @ kernel_NxJ + ridge_JxJ)
+
+    def maps(sign_KxN):
+        ridge_KxK = label_ridge * jnp.eye(len(sign_KxN))
+        label_weight_KxC = cho_solve(
+            cho_factor(sign_KxN @ sign_KxN.T + ridge_KxK), sign_KxN @ target_CxN.T
+        )
+        return label_weight_KxC, cho_solve(factor, (sign_KxN @ kernel_NxJ).T)
+
+    def improve(state):
+        turn, sign_KxN, _, label_weight_KxC, weight_JxK = state
+        wanted_KxN = label_weight_KxC @ target_CxN + coupling * (kernel_NxJ @ weight_JxK).T
+        from_KxN = jnp.where(restart, 0, sign_KxN)
+        next_KxN = _discrete(from_KxN, wanted_KxN, label_weight_KxC, sweeps)
+        return turn + 1, next_KxN, (next_KxN != sign_KxN).any(), *maps(next_KxN)
+
+    start_KxN = _sign(sign_NxK).T
+    _, sign_KxN, _, _, weight_JxK = lax.while_loop(
+        lambda state: (state[0] < iterations) & state[2],
+        improve,
+        (0, start_KxN, jnp.array(True), *maps(start_KxN)),
+    )
+    return weight_JxK, sign_KxN.T
+
+
+def _discrete(sign_KxN, wanted_KxN, weight_KxC, sweeps):
+    """Discrete cyclic coordinate descent: B from Q and W."""
+    # A row's bits depend on that row alone, and few rows stay in a processor's cache.
+    bits, rows = wanted_KxN.shape
+    size = min(DISCRETE_BLOCK, rows)
+    blocks = -(-rows // size)
+
+    def cut(value_KxN):
+        padded_KxP = jnp.pad(value_KxN, ((0, 0), (0, blocks * size - rows)))
+        return padded_KxP.reshape(bits, blocks, size).swapaxes(0, 1)
+
+    sign_TxKxB = lax.map(
+        lambda block: _discrete_block(*block, weight_KxC, sweeps), (cut(sign_KxN), cut(wanted_KxN))
+    )
+    return sign_TxKxB.swapaxes(0, 1).reshape(bits, -1)[:, :rows]
+
+
+def _discrete_block(sign_KxB, wanted_KxB, weight_KxC, sweeps):
+    square_K = jnp.sum(weight_KxC**2, axis=1)
+
+    def set_bit(k, state):
+        sign_KxB, score_CxB = state  # W^T B, kept up to date
+        weight_C, old_B = weight_KxC[k], sign_KxB[k]
+        new_B = _sign(wanted_KxB[k] - (weight_C @ score_CxB - square_K[k] * old_B))
+        return sign_KxB.at[k].set(new_B), score_CxB + weight_C[:, None] * (new_B - old_B)[None]
+
+    def sweep(state):
+        turn, sign_KxB, _ = state
+        # Anew in each sweep: rounding would add up to what the coupling weighs.
+        score_CxB = weight_KxC.T @ sign_KxB
+        next_KxB, _ = lax.fori_loop(0, len(sign_KxB), set_bit, (sign_KxB, score_CxB))
+        return turn + 1, next_KxB, (next_KxB != sign_KxB).any()
+
+    return lax.while_loop(
+        lambda state: (state[0] < sweeps) & state[2],
+        sweep,
+        (0, sign_KxB, jnp.array(True)),
+    )[1]
+
+
+def _sign(value):
+    """-1 or 1, by the rule of `codes.binarize`."""
+    return jnp.where(value > 0, 1.0, -1.0)
+
+
+def _prepared(row_BxD, normalise):
+    length_Bx1 = jnp.linalg.norm(row_BxD, axis=1, keepdims=True)
+    return row_BxD / jnp.where(normalise & (length_Bx1 > 0), length_Bx1, 1)
+
+
+def _square_distance(row_BxD, anchor_AxD):
+    # About the anchors' mean: far from 0, the difference of squares would lose its digits.
+    mean_1xD = anchor_AxD.mean(axis=0, keepdims=True)
+    row_BxD, anchor_AxD = row_BxD - mean_1xD, anchor_AxD - mean_1xD
+    square_Bx1 = jnp.sum(row_BxD**2, axis=1, keepdims=True)
+    square_1xA = jnp.sum(anchor_AxD**2, axis=1)[None]
+    return jnp.maximum(square_Bx1 + square_1xA - 2 * (row_BxD @ anchor_AxD.T), 0)
+
+
+def _kernel(parameters, row_BxD):
+    row_BxD = _prepared(row_BxD, parameters.normalise)
+    square_BxA = _square_distance(row_BxD, parameters.anchor_AxD)
+    kernel_BxA = jnp.exp(-square_BxA / (2 * parameters.sigma**2))
+    return jnp.pad(kernel_BxA, ((0, 0), (0, 1)), constant_values=1)
+
+
+@functools.partial(jax.jit, static_argnames="block")
+def _nearest_distance(feature_NxD, anchor_AxD, normalise, *, block):
+    def nearest(row_BxD):
+        square_BxA = _square_distance(_prepared(row_BxD, normalise), anchor_AxD)
+        return jnp.sqrt(square_BxA.min(axis=1))
+
+    return map_blocks(nearest, feature_NxD, block).mean()
+
+
+def _check_labels(label_NxC, rows):
+    if jnp.ndim(label_NxC) != 2 or len(label_NxC) != rows:
+        raise ValueError(
+            f"the labels have shape {jnp.shape(label_NxC)}, the features {rows} rows; wanted "
+            f"({rows}, classes), multi-hot; dsh_jax.data.source.multi_hot makes them from numbers"
+        )
+    label_NxC = jnp.asarray(label_NxC)
+    if not (label_NxC > 0).any():
+        raise ValueError("no row has a label; pass labelled rows, 1 where a label is present")
+    return label_NxC

@@ -96,9 +96,10 @@ def _fit(feature_NxD, bits, block):
         lambda row_BxD: (row_BxD - mean_D[None]) @ axis_DxA, feature_NxD, block
     )
     start_A = projected_NxA.min(axis=0)
-    axis_K, mode_K = lowest_modes(projected_NxA.max(axis=0) - start_A, bits)
-    width_K = projected_NxA.max(axis=0)[axis_K] - start_A[axis_K]
-    return Parameters(mean_D, axis_DxA, axis_K, start_A[axis_K], mode_K * jnp.pi / width_K)
+    width_A = projected_NxA.max(axis=0) - start_A
+    axis_K, mode_K = lowest_modes(width_A, bits)
+    frequency_K = mode_K * jnp.pi / width_A[axis_K]
+    return Parameters(mean_D, axis_DxA, axis_K, start_A[axis_K], frequency_K)
 
 
 @functools.partial(jax.jit, static_argnames="bits")
