@@ -270,3 +270,23 @@ def _compare(saved: Any, wanted: Any, where: str) -> None:
             f"{len(different)} arrays differ, e.g. {'; '.join(different[:3])}. Use the config that "
             "it was trained with, or another workdir."
         )
+
+
+def best(folder: epath.Path, like: Callable[[int], Any]) -> Saved:
+    """Return the state of a run with the highest validation mAP that is whole.
+
+    Args:
+      folder: of the run.
+      like: of a step, see `Checkpoints.restore`.
+
+    Returns:
+      Saved.
+
+    Raises:
+      ValueError: where there is none, or the saved arrays have other names or shapes.
+    """
+    with contextlib.closing(Checkpoints(folder)) as checkpoints:
+        saved = checkpoints.restore_best(like)
+    if saved is None:
+        raise ValueError(f"{folder} holds no checkpoint: train there first.")
+    return saved

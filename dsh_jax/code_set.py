@@ -14,7 +14,7 @@ MOST_LISTED = 5  # values or rows that a sentence lists
 
 @dataclasses.dataclass(frozen=True)
 class CodeSet:
-    """Queries and a database, as `evaluate.retrieve` takes them.
+    """Queries and a database, as `results.retrieve` takes them.
 
     Attributes:
       query_QxW: uint8 packed codes, see `codes.pack_bits`.

@@ -1,11 +1,9 @@
-"""From codes to every number of an evaluation, and from a run's folder to its results."""
+"""From a run's folder to its results."""
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import time
-from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -13,106 +11,11 @@ from absl import logging
 from etils import epath
 from ml_collections import ConfigDict
 
-from dsh_jax import build, codes, graded, metrics, parallel, radius_metrics, retrieval, statistics
-from dsh_jax.checkpoint import Checkpoints
+from dsh_jax import build, checkpoint, codes, parallel, results
 from dsh_jax.data import splits
 from dsh_jax.encode import Encoded, encode_rows
+from dsh_jax.results import Result
 from dsh_jax.run import make_writer
-
-PRECISION_AT = (100, 200, 400, 500, 600, 800, 1000)  # the paper's Table 2, and its @500
-
-
-@dataclasses.dataclass(frozen=True)
-class Result:
-    """One evaluation of queries against a database.
-
-    Attributes:
-      metrics: name to value, see docs/metrics.md: `map` (tie-aware, whole ranking), its 95 %
-        interval over queries `map_low`, `map_high`, the bounds over tie orders `map_optimistic`,
-        `map_pessimistic`, `chance`; `precision_`, `recall_`, `map_within_radius_2`;
-        `precision_at_100` … 1000; of multi-label data also `ndcg_at_1000`, `acg_at_1000`,
-        `weighted_map`.
-      precision_D, recall_D: of the Hamming ball of radius 0 … K, macro over the queries.
-      pooled_precision_D, pooled_recall_D: the same of all queries' items together (micro).
-      ap_Q: each query's tie-aware average precision.
-    """
-
-    metrics: dict[str, float]
-    precision_D: np.ndarray
-    recall_D: np.ndarray
-    pooled_precision_D: np.ndarray
-    pooled_recall_D: np.ndarray
-    ap_Q: np.ndarray
-
-
-def retrieve(
-    query_QxW: np.ndarray,
-    query_label_QxC: np.ndarray,
-    database_RxW: np.ndarray,
-    database_label_RxC: np.ndarray,
-    *,
-    bits: int,
-    precision_at: Sequence[int] = PRECISION_AT,
-) -> Result:
-    """Return the retrieval metrics of packed codes.
-
-    Args:
-      query_QxW: uint8 codes.
-      query_label_QxC: multi-hot labels.
-      database_RxW: uint8 codes.
-      database_label_RxC: multi-hot labels.
-      bits: K.
-      precision_at: the k of each precision at k; those above R are left out.
-
-    Returns:
-      Result.
-    """
-    queries, items = len(query_QxW), len(database_RxW)
-    # Each process counts its part of the database.
-    own = parallel.own_part(items)
-    arrays = query_QxW, query_label_QxC, database_RxW[own], database_label_RxC[own]
-    counted = retrieval.shared_label_counts(*arrays, bits=bits)
-    total_QxD, at_least_TxQxD = (parallel.sum_over_processes(count) for count in counted)
-    # Filled up with queries that have no items, so that data sets share compilations.
-    pad = -queries % min(1024, 1 << (queries - 1).bit_length())
-    total_QxD = np.pad(total_QxD, ((0, pad), (0, 0)))
-    at_least_TxQxD = np.pad(at_least_TxQxD, ((0, 0), (0, pad), (0, 0)))
-    counts = total_QxD, at_least_TxQxD[0]
-
-    def mean(value_Q) -> float:
-        return float(np.asarray(value_Q)[:queries].mean(dtype=np.float64))
-
-    ap_Q = np.asarray(metrics.average_precision(*counts))[:queries]
-    low = high = mean(ap_Q)
-    if queries > 1:
-        low, high = statistics.bootstrap_interval(ap_Q, seed=0, resamples=1000)
-    radius = min(2, bits)
-    values = {
-        "map": mean(ap_Q),
-        "map_low": low,
-        "map_high": high,
-        "map_optimistic": mean(metrics.average_precision_optimistic(*counts)),
-        "map_pessimistic": mean(metrics.average_precision_pessimistic(*counts)),
-        "chance": mean(counts[1].sum(axis=1) / items),
-        "precision_within_radius_2": mean(metrics.precision_within_radius(*counts, radius)),
-        "recall_within_radius_2": mean(radius_metrics.recall_within_radius(*counts, radius)),
-        "map_within_radius_2": mean(metrics.average_precision_within_radius(*counts, radius)),
-    }
-    ks = [k for k in precision_at if k <= items]
-    for k, value_Q in zip(ks, metrics.precision_at(*counts, ks) if ks else (), strict=True):
-        values[f"precision_at_{k}"] = mean(value_Q)
-    if len(at_least_TxQxD) > 1:  # some query has several labels
-        k = min(1000, items)
-        graded_counts = total_QxD, at_least_TxQxD
-        values[f"ndcg_at_{k}"] = mean(graded.ndcg_at(*graded_counts, k))
-        values[f"acg_at_{k}"] = mean(graded.acg_at(*graded_counts, k))
-        values["weighted_map"] = mean(graded.weighted_average_precision(*graded_counts))
-    curves = [
-        np.asarray(curve_D)
-        for average in ("macro", "micro")
-        for curve_D in radius_metrics.precision_recall_by_radius(*counts, average=average)
-    ]
-    return Result(values, *curves, ap_Q)
 
 
 def code_report(query: Encoded, *, bits: int) -> tuple[dict[str, float], np.ndarray]:
@@ -164,77 +67,7 @@ class Evaluation:
         `eval/…` ranks the protocol's own database, `eval_train/…` the training rows, and
         `eval_unseen/…` the unseen ones.
         """
-        return named(self.results, self.code)
-
-
-def named(results: Mapping[str, Result], code: Mapping[str, float]) -> dict[str, float]:
-    """Return every number by its name in `metrics.jsonl`.
-
-    Args:
-      results: name of the database to Result, the protocol's own first.
-      code: accuracy and code health of the queries.
-
-    Returns:
-      `eval/…` of the protocol's own database and of the code, `eval_<database>/…` of the others.
-    """
-    own, *others = results
-    flat = {f"eval/{name}": value for name, value in results[own].metrics.items()}
-    flat |= {f"eval/{name}": value for name, value in code.items()}
-    for database in others:
-        metrics = results[database].metrics
-        flat |= {f"eval_{database}/{name}": value for name, value in metrics.items()}
-    return flat
-
-
-def rank(
-    packed: Mapping[str, np.ndarray], label: Mapping[str, np.ndarray], *, bits: int
-) -> dict[str, Result]:
-    """Return the results of the queries against each database.
-
-    Args:
-      packed: `query`, and the name of each database, to its uint8 codes.
-      label: the same to its multi-hot labels.
-      bits: K.
-
-    Returns:
-      Name of the database to Result, in the order of `packed`.
-    """
-    return {
-        part: retrieve(packed["query"], label["query"], packed[part], label[part], bits=bits)
-        for part in packed
-        if part != "query"
-    }
-
-
-def save_codes(
-    folder: epath.Path,
-    step: int,
-    packed: Mapping[str, np.ndarray],
-    label: Mapping[str, np.ndarray],
-    rows: Mapping[str, np.ndarray],
-    *,
-    bits: int,
-    split_hash: str,
-) -> None:
-    """Write `eval/<step>.npz`: packed codes, multi-hot labels and row numbers of each part.
-
-    Args:
-      folder: of the run.
-      step: of the checkpoint.
-      packed, label, rows: of `query`, and of each database by its name.
-      bits: K.
-      split_hash: of the split.
-    """
-    (folder / "eval").mkdir(exist_ok=True)
-    arrays = {"bits": bits, "split_hash": split_hash}
-    for part in packed:
-        arrays |= {
-            f"{part}_code": packed[part],
-            f"{part}_label": label[part],
-            f"{part}_row": rows[part],
-        }
-    with (folder / "eval" / f"{step}.npz").open("wb") as file:
-        np.savez_compressed(file, **arrays)
+        return results.named(self.results, self.code)
 
 
 def check_split(split: splits.Split, folder: epath.Path) -> None:
@@ -279,10 +112,7 @@ def evaluate_run(config: ConfigDict, described: build.Run, workdir: epath.PathLi
     if not (folder / "split.npz").exists():
         raise ValueError(f"{folder} holds no split.npz: train there first.")
     check_split(split, folder)
-    with contextlib.closing(Checkpoints(folder)) as checkpoints:
-        saved = checkpoints.restore_best(described.state_shapes)
-    if saved is None:
-        raise ValueError(f"{folder} holds no checkpoint: train there first.")
+    saved = checkpoint.best(folder, described.state_shapes)
     step, state = saved.step, saved.state
     variables = state.evaluation_variables()
     rows = {"query": split.query, **split.databases()}
@@ -301,11 +131,11 @@ def evaluate_run(config: ConfigDict, described: build.Run, workdir: epath.PathLi
     bits = config.model.bits
     label = {part: source.label_NxC[part_rows] for part, part_rows in rows.items()}
     packed = {part: one.packed_NxW for part, one in encoded.items()}
-    results = rank(packed, label, bits=bits)
+    ranked = results.rank(packed, label, bits=bits)
     code, bit_mean_K = code_report(encoded["query"], bits=bits)
-    evaluation = Evaluation(step, results, encoded, rows, code, bit_mean_K, variables)
+    evaluation = Evaluation(step, ranked, encoded, rows, code, bit_mean_K, variables)
     if parallel.process_index() == 0:
-        save_codes(folder, step, packed, label, rows, bits=bits, split_hash=split.hash)
+        results.save_codes(folder, step, packed, label, rows, bits=bits, split_hash=split.hash)
         _write(evaluation, folder)
     return evaluation
 
@@ -321,38 +151,3 @@ def _write(evaluation: Evaluation, folder: epath.Path) -> None:
         {"eval/bcoding": activation_NxK.ravel(), "eval/bit_mean": evaluation.bit_mean_K},
     )
     writer.close()
-
-
-def table(
-    results: Mapping[str, Result], code: Mapping[str, float], rows: Mapping[str, np.ndarray]
-) -> str:
-    """Return the numbers of an evaluation as text, a column for each database protocol.
-
-    Args:
-      results, code: see `named`.
-      rows: name of the database to its row numbers.
-
-    Returns:
-      Lines.
-    """
-    columns = {
-        f"database={part} ({len(rows[part]):,})": result.metrics for part, result in results.items()
-    }
-    first = next(iter(columns))
-    return metrics_table(columns | {first: columns[first] | dict(code)})
-
-
-def metrics_table(columns: Mapping[str, Mapping[str, float]]) -> str:
-    """Return metrics as text.
-
-    Args:
-      columns: title of a column to its metrics, name to value.
-
-    Returns:
-      Lines, one for each name in any column.
-    """
-    lines = [f"{'':28}" + "".join(f"{title:>26}" for title in columns)]
-    for name in dict.fromkeys(name for values in columns.values() for name in values):
-        cells = [f"{values[name]:.4f}" if name in values else "" for values in columns.values()]
-        lines.append((f"{name:28}" + "".join(f"{cell:>26}" for cell in cells)).rstrip())
-    return "\n".join(lines)

@@ -7,7 +7,6 @@ it, uint8 images to packed codes; `weights.npz`, `config.json`, `label_names.jso
 
 from __future__ import annotations
 
-import contextlib
 import functools
 import json
 import shutil
@@ -21,12 +20,12 @@ from etils import epath
 from flax import traverse_util
 from ml_collections import ConfigDict
 
-from dsh_jax import build, codes, shallow
+from dsh_jax import build, checkpoint, codes, shallow
 from dsh_jax.augment import pad_small, to_unit
-from dsh_jax.checkpoint import Checkpoints
 from dsh_jax.fingerprint import fingerprint, preparation
 from dsh_jax.image_encoder import ImageEncoder
 from dsh_jax.models import DSH
+from dsh_jax.run import read_config
 
 PLATFORMS = ("cpu", "cuda", "tpu")
 ARTIFACT = "encoder.jaxexport"
@@ -82,10 +81,7 @@ def of_run(config: ConfigDict, described: build.Run, workdir: epath.PathLike) ->
       ValueError: where there is no checkpoint, or one of another architecture.
     """
     folder = epath.Path(workdir).expanduser().resolve()
-    with contextlib.closing(Checkpoints(folder)) as checkpoints:
-        saved = checkpoints.restore_best(described.state_shapes)
-    if saved is None:
-        raise ValueError(f"{folder} holds no checkpoint: train there first.")
+    saved = checkpoint.best(folder, described.state_shapes)
     variables = saved.state.evaluation_variables()
     shape, bits = described.source.images.shape, config.model.bits
     return ImageEncoder(
@@ -114,9 +110,7 @@ def open_run(workdir: epath.PathLike) -> tuple[ConfigDict, build.Run]:
       ValueError: where it is no run, or one of a method without a network; see `build.build`.
     """
     folder = epath.Path(workdir).expanduser().resolve()
-    if not (folder / "config.json").exists():
-        raise ValueError(f"{folder} holds no config.json: it is no run of experiments.train.")
-    config = ConfigDict(json.loads((folder / "config.json").read_text()))
+    config = read_config(folder)
     if config.method in shallow.METHODS:
         raise ValueError(
             f"{folder} is a run of {config.method}, which hashes features: only networks encode "

@@ -17,7 +17,7 @@ import numpy as np
 import tensorflow as tf
 from PIL import Image, UnidentifiedImageError
 
-from dsh_jax.data.images import decode_file
+from dsh_jax.data.images import decode_file, resize
 
 AS_IN_TRAINING = ("JPEG", "MPO", "PNG", "GIF")
 # EPS would run a program; of the others Pillow reads the header alone.
@@ -129,7 +129,7 @@ def rgb(picture: Image.Image) -> np.ndarray:
 
 
 def fit_pixels(image_hxwx3: np.ndarray, height: int, width: int, fit: str) -> np.ndarray:
-    """Return an image resized as `data.images.decode_file` resizes.
+    """Return an image brought to a size as training brings it.
 
     Args:
       image_hxwx3: uint8.
@@ -179,18 +179,9 @@ def _file_decoder(side: int, fit: str) -> Callable[[tf.Tensor], tf.Tensor]:
 @functools.cache
 def _resizer(height: int, width: int) -> Callable[[tf.Tensor], tf.Tensor]:
     """Return `pixels -> image`, traced once for all sizes."""
-
-    def resize(image):
-        size = tf.shape(image)
-        resized = tf.cond(
-            tf.logical_and(size[0] >= height, size[1] >= width),
-            lambda: tf.raw_ops.ResizeArea(images=image[None], size=[height, width])[0],
-            lambda: tf.image.resize(image, (height, width), antialias=True),
-        )
-        return tf.cast(resized + 0.5, tf.uint8)
-
+    sized = functools.partial(resize, height=height, width=width)
     signature = [tf.TensorSpec((None, None, 3), tf.uint8)]
-    return tf.function(resize, signature, autograph=False).get_concrete_function()
+    return tf.function(sized, signature, autograph=False).get_concrete_function()
 
 
 def _one_line(error: Exception) -> str:

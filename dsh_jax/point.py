@@ -1,8 +1,9 @@
-"""One run of a population: what it has done, and what it leaves in its folder."""
+"""One run of a population: how it may differ, what it has done, what it leaves."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import collections
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from absl import logging
@@ -11,9 +12,11 @@ from ml_collections import ConfigDict
 
 from dsh_jax import build
 from dsh_jax.journal import Journal
-from dsh_jax.run import write_whole
+from dsh_jax.run import flatten, write_whole
+from dsh_jax.stages import SCALARS
 from dsh_jax.step import TrainState, create_state
 
+VARIED = (*SCALARS, "seed")  # the settings in which points may differ
 NOT_FINITE = "not_finite.txt"  # in the folder of a point that has failed: where and why
 
 
@@ -64,3 +67,47 @@ class Point:
     def close(self) -> None:
         """Finish what is being written."""
         self._journal.close()
+
+
+def alike(configs: Sequence[ConfigDict]) -> list[list[int]]:
+    """Return the places of configs that can be trained together, a list for each such group.
+
+    Args:
+      configs: of the points.
+    """
+    groups = collections.defaultdict(list)
+    for place, config in enumerate(configs):
+        fixed = {k: v for k, v in flatten(config.to_dict()).items() if k not in VARIED}
+        groups[repr(sorted(fixed.items()))].append(place)
+    return list(groups.values())
+
+
+def check_configs(configs: Sequence[ConfigDict], workdirs: Sequence[epath.PathLike]) -> None:
+    """Check that configs can be trained together.
+
+    Args:
+      configs: of the points.
+      workdirs: their folders.
+
+    Raises:
+      ValueError: where they differ in a setting that is not in `VARIED` (naming it), or there is
+        not one folder for each.
+    """
+    folders = {epath.Path(workdir).expanduser().resolve() for workdir in workdirs}
+    if not configs or not len(configs) == len(workdirs) == len(folders):
+        raise ValueError(
+            f"there are {len(configs)} configs and {len(folders)} different workdirs: pass a "
+            "workdir of its own for each config, and at least one."
+        )
+    first, *others = [flatten(config.to_dict()) for config in configs]
+    different = {
+        key
+        for other in others
+        for key in first.keys() | other.keys()
+        if first.get(key, ...) != other.get(key, ...)
+    }
+    if fixed := sorted(different - set(VARIED)):
+        raise ValueError(
+            f"the configs differ in {', '.join(fixed)}: points of one program may differ in "
+            f"{', '.join(VARIED)} only. Train these runs one after another."
+        )

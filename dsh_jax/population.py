@@ -29,13 +29,11 @@ from dsh_jax import build, evaluate, parallel
 from dsh_jax.data import pipeline, splits
 from dsh_jax.interruption import Interruption
 from dsh_jax.pace import Pace
-from dsh_jax.point import NOT_FINITE, Point
+from dsh_jax.point import NOT_FINITE, Point, check_configs
 from dsh_jax.run import flatten, locked, open_run
 from dsh_jax.stages import SCALARS, Stage, duration, one_device_stages
 from dsh_jax.step import TrainState
 from dsh_jax.train import Validator
-
-VARIED = (*SCALARS, "seed")  # the settings in which points may differ
 
 Outcome = Literal["complete", "interrupted", "not finite"]
 
@@ -56,7 +54,7 @@ def train(
     `not_finite.txt`; the others go on.
 
     Args:
-      configs: one for each point; they may differ in the settings of `VARIED`.
+      configs: one for each point; they may differ in the settings of `point.VARIED`.
       workdirs: the points' folders, all different.
       described: what `build.build` makes of the first config, where the caller has it already.
       stop_step: save and stop after this step, as an interruption would.
@@ -114,50 +112,6 @@ def train(
                 outcomes[point.number] = "complete" if point.step == last else "interrupted"
     logging.info("training %d points took %.1f s", len(configs), time.monotonic() - started)
     return outcomes
-
-
-def check_configs(configs: Sequence[ConfigDict], workdirs: Sequence[epath.PathLike]) -> None:
-    """Check that configs can be trained together.
-
-    Args:
-      configs: of the points.
-      workdirs: their folders.
-
-    Raises:
-      ValueError: where they differ in a setting that is not in `VARIED` (naming it), or there is
-        not one folder for each.
-    """
-    folders = {epath.Path(workdir).expanduser().resolve() for workdir in workdirs}
-    if not configs or not len(configs) == len(workdirs) == len(folders):
-        raise ValueError(
-            f"there are {len(configs)} configs and {len(folders)} different workdirs: pass a "
-            "workdir of its own for each config, and at least one."
-        )
-    first, *others = [flatten(config.to_dict()) for config in configs]
-    different = {
-        key
-        for other in others
-        for key in first.keys() | other.keys()
-        if first.get(key, ...) != other.get(key, ...)
-    }
-    if fixed := sorted(different - set(VARIED)):
-        raise ValueError(
-            f"the configs differ in {', '.join(fixed)}: points of one program may differ in "
-            f"{', '.join(VARIED)} only. Train these runs one after another."
-        )
-
-
-def alike(configs: Sequence[ConfigDict]) -> list[list[int]]:
-    """Return the places of configs that can be trained together, a list for each such group.
-
-    Args:
-      configs: of the points.
-    """
-    groups = collections.defaultdict(list)
-    for place, config in enumerate(configs):
-        fixed = {k: v for k, v in flatten(config.to_dict()).items() if k not in VARIED}
-        groups[repr(sorted(fixed.items()))].append(place)
-    return list(groups.values())
 
 
 def _groups(points: Sequence[Point]) -> list[list[Point]]:

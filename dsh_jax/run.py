@@ -129,6 +129,24 @@ def locked(workdir: epath.PathLike) -> Iterator[None]:
         yield
 
 
+def read_config(folder: epath.Path) -> ConfigDict:
+    """Return the config of a run.
+
+    Args:
+      folder: of the run.
+
+    Returns:
+      ConfigDict.
+
+    Raises:
+      ValueError: where there is no run.
+    """
+    path = folder / "config.json"
+    if not path.exists():
+        raise ValueError(f"{folder} holds no config.json: it is no run of experiments.train.")
+    return ConfigDict(json.loads(path.read_text()))
+
+
 def check_config(saved: Mapping[str, Any], wanted: Mapping[str, Any], folder: epath.Path) -> None:
     """Raise a ValueError that names the settings in which two configs differ.
 

@@ -15,7 +15,7 @@ from absl import logging
 from etils import epath
 from ml_collections import ConfigDict
 
-from dsh_jax import codes, evaluate
+from dsh_jax import codes, parallel, results
 from dsh_jax.baselines import features, gist, itq, lsh, matconvnet, sdh, spectral, vggf
 from dsh_jax.data import splits
 from dsh_jax.data.source import Source
@@ -29,18 +29,18 @@ class Ranked:
     """What the evaluation of a shallow method gives.
 
     Attributes:
-      results: name of the database to `evaluate.Result`, the protocol's own first.
+      results: name of the database to `results.Result`, the protocol's own first.
       code: health of the queries' codes, see `codes.code_health`.
       rows: `query`, and the name of each database, to its row numbers.
     """
 
-    results: Mapping[str, evaluate.Result]
+    results: Mapping[str, results.Result]
     code: Mapping[str, float]
     rows: Mapping[str, np.ndarray]
 
     def scalars(self) -> dict[str, float]:
         """Return every number by its name in `metrics.jsonl`."""
-        return evaluate.named(self.results, self.code)
+        return results.named(self.results, self.code)
 
 
 def features_of(source: Source, *, kind: str, path: str = "", batch: int = 500) -> np.ndarray:
@@ -161,8 +161,13 @@ def run(
       Ranked.
 
     Raises:
-      ValueError: for bad settings, and where another process works in the folder.
+      ValueError: for bad settings, several processes, and where another one works in the folder.
     """
+    if parallel.process_count() > 1:
+        raise ValueError(
+            f"there are {parallel.process_count()} processes, but {config.method} is fitted by "
+            "one: start a single one."
+        )
     started = time.monotonic()
     if feature_NxD is None:
         options = config.shallow
@@ -183,11 +188,11 @@ def run(
     label = {part: source.label_NxC[part_rows] for part, part_rows in rows.items()}
     health = codes.code_health(codes.binarize(logit["query"]), jax.nn.sigmoid(logit["query"]))
     del health["bit_mean_K"], health["quantization_gap"]  # logits have no common scale
-    ranked = Ranked(evaluate.rank(packed, label, bits=bits), health, rows)
+    ranked = Ranked(results.rank(packed, label, bits=bits), health, rows)
     with locked(workdir):
         folder = open_run(config, workdir)
         splits.save(split, folder / "split.npz")
-        evaluate.save_codes(folder, 0, packed, label, rows, bits=bits, split_hash=split.hash)
+        results.save_codes(folder, 0, packed, label, rows, bits=bits, split_hash=split.hash)
         writer = make_writer(folder, keep=lambda record: False)
         writer.write_scalars(0, ranked.scalars())
         writer.close()
@@ -201,6 +206,6 @@ def summary(config: ConfigDict, ranked: Ranked) -> str:
       config: of the run.
       ranked: of it.
     """
-    text = evaluate.table(ranked.results, ranked.code, ranked.rows)
+    text = results.table(ranked.results, ranked.code, ranked.rows)
     last = {"method": config.method, "map": ranked.scalars()["eval/map"]}
     return f"\n{text}\n\n{json.dumps(last)}"

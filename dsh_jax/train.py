@@ -14,7 +14,7 @@ from clu import parameter_overview, periodic_actions
 from etils import epath
 from ml_collections import ConfigDict
 
-from dsh_jax import build, evaluate, parallel
+from dsh_jax import build, evaluate, parallel, results
 from dsh_jax.data import pipeline, splits
 from dsh_jax.encode import encode_rows
 from dsh_jax.interruption import Interruption
@@ -149,7 +149,7 @@ class Validator:
             encode_rows(self._encoder, variables, self._source, rows, batch=self._batch)
             for rows in (self._query, self._database)
         )
-        result = evaluate.retrieve(
+        result = results.retrieve(
             query.packed_NxW,
             self._source.label_NxC[self._query],
             database.packed_NxW,

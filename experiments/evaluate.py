@@ -13,12 +13,12 @@ from collections.abc import Callable
 
 from absl import app, flags, logging
 from etils import epath
-from ml_collections import ConfigDict
 
 from experiments import console  # first: it quiets TensorFlow before its import
 
-from dsh_jax import build, code_files, codes, evaluate, gallery, plots, presets  # isort: skip
+from dsh_jax import build, code_files, codes, evaluate, gallery, plots, presets, results  # isort: skip
 from dsh_jax.code_set import CodeSet  # isort: skip
+from dsh_jax.run import read_config  # isort: skip
 
 _WORKDIR = flags.DEFINE_string("workdir", None, "Folder of the run.")
 _CODES = flags.DEFINE_string("codes", None, "File or folder of codes.")
@@ -45,13 +45,11 @@ def evaluate_run(folder: epath.Path) -> None:
     unused = [name for name in OF_CODES if flags.FLAGS[name].present]
     if unused:
         raise ValueError(f"--{unused[0]} belongs to --codes; leave it out with --workdir")
-    if not (folder / "config.json").exists():
-        raise ValueError(f"{folder} holds no config.json: it is no run of experiments.train.")
-    config = ConfigDict(json.loads((folder / "config.json").read_text()))
+    config = read_config(folder)
     described = build.build(config)
     evaluation = evaluate.evaluate_run(config, described, folder)
     page = gallery.report_run(config, described, evaluation, folder)
-    print(f"\n{evaluate.table(evaluation.results, evaluation.code, evaluation.rows)}\n")
+    print(f"\n{results.table(evaluation.results, evaluation.code, evaluation.rows)}\n")
     logging.info("report: %s", page)
 
 
@@ -62,7 +60,7 @@ def evaluate_codes(path: epath.Path) -> None:
     )
     print("\n".join(found.notes), flush=True)
     items = len(found.database_RxW)
-    ks = [k for k in evaluate.PRECISION_AT if k <= items] or [1]
+    ks = [k for k in results.PRECISION_AT if k <= items] or [1]
     if _K.value:
         ks = sorted(int(k) for k in _K.value)
         if ks[-1] > items:
@@ -74,7 +72,7 @@ def evaluate_codes(path: epath.Path) -> None:
         found.database_label_RxC,
     )
     others = [(f"mAP of {text}", *parse_preset(text)) for text in _PRESETS.value]
-    result = evaluate.retrieve(*arrays, bits=found.bits, precision_at=ks)
+    result = results.retrieve(*arrays, bits=found.bits, precision_at=ks)
     for title, preset, depth in others:
         result.metrics[title] = preset(*arrays, bits=found.bits, **depth)
     bit_RxK = codes.unpack_bits(found.database_RxW, found.bits)
@@ -82,7 +80,7 @@ def evaluate_codes(path: epath.Path) -> None:
     for title in ("bit_mean_min", "bit_mean_max", "bit_entropy", "dead_bits", "distinct_codes"):
         result.metrics[title] = health[title]
     name = f"database ({items:,})"
-    print(f"\n{evaluate.metrics_table({name: result.metrics})}\n")
+    print(f"\n{results.metrics_table({name: result.metrics})}\n")
     ending = "evaluation" if _DATABASE.value == "train" else f"{_DATABASE.value}-evaluation"
     out = epath.Path(_OUT.value or f"{path}-{ending}").expanduser()
     out.mkdir(parents=True, exist_ok=True)
@@ -110,7 +108,7 @@ def parse_preset(text: str) -> tuple[Callable[..., float], dict[str, int]]:
 
 
 def write_numbers(
-    file: epath.Path, path: epath.Path, found: CodeSet, result: evaluate.Result
+    file: epath.Path, path: epath.Path, found: CodeSet, result: results.Result
 ) -> None:
     """Write all that is known of an evaluation of codes as JSON, NaN as null."""
     numbers = {

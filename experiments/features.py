@@ -8,22 +8,20 @@ Writes a float32 array with a row for each image, in the data set's order: its r
 row numbers. `dsh_jax.baselines.features.load_features` reads it.
 """
 
-import contextlib
-import json
 import time
 from collections.abc import Iterator
 
 import numpy as np
 from absl import app, flags
 from etils import epath
-from ml_collections import ConfigDict, config_flags
+from ml_collections import config_flags
 
 from experiments import console  # first: it quiets TensorFlow before its import
 
-from dsh_jax import build  # isort: skip
+from dsh_jax import build, checkpoint  # isort: skip
 from dsh_jax.baselines import features, gist, matconvnet, vggf  # isort: skip
-from dsh_jax.checkpoint import Checkpoints  # isort: skip
 from dsh_jax.data.source import Source  # isort: skip
+from dsh_jax.run import read_config  # isort: skip
 
 _CONFIG = config_flags.DEFINE_config_file("config", None, "Config of the data.")
 _KIND = flags.DEFINE_enum("kind", None, ["pixels", "gist", "vggf", "encoder"], "Which features.")
@@ -37,13 +35,8 @@ flags.mark_flags_as_required(["kind", "out"])
 def encoder_blocks(folder: epath.Path) -> tuple[Source, Iterator[np.ndarray]]:
     """Return a run's images, and FC7 of them all by its best checkpoint."""
     folder = folder.expanduser().resolve()
-    if not (folder / "config.json").exists():
-        raise ValueError(f"{folder} holds no config.json: it is no run of experiments.train.")
-    described = build.build(ConfigDict(json.loads((folder / "config.json").read_text())))
-    with contextlib.closing(Checkpoints(folder)) as checkpoints:
-        saved = checkpoints.restore_best(described.state_shapes)
-    if saved is None:
-        raise ValueError(f"{folder} holds no checkpoint: train there first.")
+    described = build.build(read_config(folder))
+    saved = checkpoint.best(folder, described.state_shapes)
     source = described.source
     variables = saved.state.evaluation_variables()
     rows = np.arange(len(source))

@@ -12,7 +12,7 @@ python -m experiments.sweep --workdir=runs/sweep --collect --against=model.bits
 The same command again runs only what is not finished. `--config.sweep_kind=random
 --config.sweep_points=20` draws points; see configs/default.py and dsh_jax/sweep.py. Ctrl-C lets
 local runs save; Slurm's go on, and the same command finds them. `vmap` trains runs that differ in
-plain factors and seeds only (see `population.VARIED`) by one compiled program, the others after
+plain factors and seeds only (see `point.VARIED`) by one compiled program, the others after
 one another.
 """
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from absl import logging
 from ml_collections import ConfigDict
 
-from dsh_jax import build, evaluate, gallery, population, shallow
+from dsh_jax import build, evaluate, gallery, point, population, shallow
 from experiments.sweep_runs import STOPPED, Run, config_of, end_of, start_of
 
 
@@ -29,7 +29,7 @@ class Together:
     def start(self, runs: Sequence[Run]) -> None:
         """Put runs into groups."""
         self.running |= {one.name: one for one in runs}
-        groups = population.alike([config_of(one, self._config) for one in runs])
+        groups = point.alike([config_of(one, self._config) for one in runs])
         self._groups += [[runs[place] for place in group] for group in groups]
         print("runs of each program:", *map(len, groups), flush=True)
 
@@ -78,7 +78,7 @@ class Together:
         ends = {}
         for one, config, outcome in zip(group, configs, outcomes, strict=True):
             if outcome == "not finite":
-                ends[one.name] = _note(one, (one.folder / population.NOT_FINITE).read_text())
+                ends[one.name] = _note(one, (one.folder / point.NOT_FINITE).read_text())
             elif outcome == "complete":
                 evaluation = evaluate.evaluate_run(config, described, one.folder)
                 gallery.report_run(config, described, evaluation, one.folder)

@@ -3,9 +3,10 @@
 python -m experiments.tables --config=configs/tables/mnist.py --workdir=runs/tables-mnist
 python -m experiments.tables --config=configs/tables/mnist.py:smoke --workdir=runs/tables-smoke
 
-Every run is one of experiments.train, by `--launcher=local`, `slurm` or `vmap` of experiments.sweep;
-the last, the default, trains in this process, the seeds of a row by one program. What is finished is not run again; what
-fails is reported and stops nothing else. `--collect` makes the tables of what there is.
+Every run is one of experiments.train, by `--launcher=local`, `slurm` or `vmap` of
+experiments.sweep; the last, the default, trains in this process, the seeds of a row by one program.
+What is finished is not run again; what fails is reported and stops nothing else. `--collect` makes
+the tables of what there is.
 
     as_printed   each method under the protocol that the paper's number seems to have
     ssdh         all under the protocol of SSDH's authors: few labels, unseen database

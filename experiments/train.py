@@ -20,7 +20,7 @@ from experiments import console  # first: it quiets TensorFlow before its import
 if __name__ == "__main__":  # now: the imports take long enough for a scheduler to change its mind
     console.requeue_when_asked()
 
-from dsh_jax import build, evaluate, gallery, parallel, shallow, train  # isort: skip
+from dsh_jax import build, evaluate, gallery, parallel, results, shallow, train  # isort: skip
 
 _CONFIG = config_flags.DEFINE_config_file("config", None, "Config, e.g. configs/mnist.py:modern.")
 _WORKDIR = flags.DEFINE_string("workdir", None, "Folder of the run.")
@@ -68,7 +68,7 @@ def main(argv):
         parallel.disconnect()
     if not is_first:
         return 0
-    print(f"\n{evaluate.table(evaluation.results, evaluation.code, evaluation.rows)}\n")
+    print(f"\n{results.table(evaluation.results, evaluation.code, evaluation.rows)}\n")
     print(json.dumps({"workdir": workdir, "map": evaluation.scalars()["eval/map"]}))
     logging.info("report: %s", page)
     return 0

@@ -9,7 +9,7 @@ import pytest
 import tiny
 from etils import epath
 
-from dsh_jax import build, evaluate, graded, radius_metrics, retrieval
+from dsh_jax import build, evaluate, results
 from dsh_jax.checkpoint import Checkpoints
 from dsh_jax.data import splits
 from dsh_jax.encode import Encoded
@@ -60,7 +60,7 @@ def test_every_number_is_recorded_by_its_name(evaluation, folder):
 
 @pytest.mark.parametrize(("part", "prefix"), [("train", "eval"), ("unseen", "eval_unseen")])
 def test_written_codes_give_the_recorded_map(written, folder, part, prefix):
-    result = evaluate.retrieve(
+    result = results.retrieve(
         written["query_code"],
         written["query_label"],
         written[f"{part}_code"],
@@ -95,7 +95,7 @@ def test_second_evaluation_replaces_the_first(evaluation, run, folder):
 
 
 def test_table_shows_both_databases(evaluation):
-    text = evaluate.table(evaluation.results, evaluation.code, evaluation.rows)
+    text = results.table(evaluation.results, evaluation.code, evaluation.rows)
     title, first = text.splitlines()[:2]
     assert title.split() == ["database=train", "(1,221)", "database=unseen", "(144)"]
     values = [f"{result.metrics['map']:.4f}" for result in evaluation.results.values()]
@@ -132,35 +132,10 @@ def test_split_without_unseen_rows_has_one_protocol(evaluation):
         **{**vars(evaluation), "results": {"train": evaluation.results["train"]}}
     )
     assert not any(name.startswith("eval_unseen/") for name in one.scalars())
-    assert "unseen" not in evaluate.table(one.results, one.code, one.rows)
+    assert "unseen" not in results.table(one.results, one.code, one.rows)
 
 
 QUERY = np.array([[0b0000], [0b1111]], np.uint8)
-DATABASE = np.array([[0b0000], [0b0001], [0b0011], [0b1111]], np.uint8)
-DATABASE_LABEL = np.eye(3, dtype=np.uint8)[[0, 1, 0, 1]]
-
-
-def test_retrieval_worked_by_hand():
-    result = evaluate.retrieve(
-        QUERY[:1], np.eye(3)[[0]], DATABASE, DATABASE_LABEL, bits=4, precision_at=(1, 2, 5)
-    )
-    assert result.metrics == pytest.approx(
-        {
-            "map": (1 + 2 / 3) / 2,
-            "map_low": (1 + 2 / 3) / 2,  # one query has no interval
-            "map_high": (1 + 2 / 3) / 2,
-            "map_optimistic": (1 + 2 / 3) / 2,
-            "map_pessimistic": (1 + 2 / 3) / 2,
-            "chance": 1 / 2,
-            "precision_within_radius_2": 2 / 3,
-            "recall_within_radius_2": 1,
-            "map_within_radius_2": (1 + 2 / 3) / 2,
-            "precision_at_1": 1,
-            "precision_at_2": 0.5,
-        }
-    )
-    np.testing.assert_allclose(result.precision_D, [1, 1 / 2, 2 / 3, 2 / 3, 1 / 2])
-    np.testing.assert_allclose(result.recall_D, [1 / 2, 1 / 2, 1, 1, 1])
 
 
 def test_code_report_worked_by_hand():
@@ -176,43 +151,3 @@ def test_code_report_worked_by_hand():
     assert report["dead_bits"] == 0
     assert report["distinct_codes"] == 1
     np.testing.assert_array_equal(bit_mean, [0.5] * 4)
-
-
-def test_multilabel_data_get_graded_metrics():
-    rng = np.random.default_rng(0)
-    label = (rng.random((70, 5)) < 0.4).astype(np.uint8)
-    label[:5] = 1
-    code = np.packbits(rng.random((70, 12)) < 0.5, axis=1, bitorder="little")
-    arrays = code[:5], label[:5], code[5:], label[5:]
-    result = evaluate.retrieve(*arrays, bits=12, precision_at=(10,))
-    counts = retrieval.shared_label_counts(*arrays, bits=12)
-    wanted = {
-        "ndcg_at_65": graded.ndcg_at(*counts, 65),
-        "acg_at_65": graded.acg_at(*counts, 65),
-        "weighted_map": graded.weighted_average_precision(*counts),
-    }
-    for name, value_Q in wanted.items():
-        assert result.metrics[name] == pytest.approx(float(value_Q.mean()), rel=1e-6)
-    low, value, high = (result.metrics[name] for name in ("map_low", "map", "map_high"))
-    assert low < value < high
-    pooled = radius_metrics.precision_recall_by_radius(counts[0], counts[1][0], average="micro")
-    np.testing.assert_array_equal(result.pooled_precision_D, pooled[0])
-    assert (
-        "ndcg_at_65"
-        not in evaluate.retrieve(code[:5], np.eye(5), code[5:], label[5:], bits=12).metrics
-    )
-
-
-def test_evaluations_of_like_sizes_share_compilations():
-    rng = np.random.default_rng(0)
-
-    def arrays(queries, items):
-        rows = queries + items
-        code = np.packbits(rng.random((rows, 40)) < 0.5, axis=1, bitorder="little")
-        label = np.eye(10, dtype=np.uint8)[rng.integers(0, 10, rows)]
-        return code[:queries], label[:queries], code[queries:], label[queries:]
-
-    first, second = arrays(130, 8000), arrays(200, 7000)
-    evaluate.retrieve(*first, bits=40)
-    with jax.no_tracing():
-        evaluate.retrieve(*second, bits=40)

@@ -9,7 +9,7 @@ from PIL import Image
 from scipy.stats import entropy
 from test_experiments import command, last_line
 
-from dsh_jax import evaluate, plots, presets
+from dsh_jax import plots, presets, results
 
 Q, R, K, C = 6, 40, 24, 3
 
@@ -53,7 +53,7 @@ def result(arrays):
         np.eye(C)[arrays[name]] for name in ("query_label", "database_label")
     )
     codes = query, query_label, database, database_label
-    result = evaluate.retrieve(*codes, bits=K, precision_at=(1, 5, 20))
+    result = results.retrieve(*codes, bits=K, precision_at=(1, 5, 20))
     result.metrics["mAP of hashnet@9"] = presets.hashnet(*codes, bits=K, k=9)
     result.metrics["mAP of talr"] = presets.talr(*codes, bits=K)
     mean = arrays["database_code"].mean(axis=0)
@@ -94,7 +94,7 @@ def test_counts_and_notes_are_written_and_said(written, evaluated):
 
 def test_table_is_the_one_of_a_run(evaluated, result):
     folder, process = evaluated
-    assert evaluate.metrics_table({"database (40)": result.metrics}) in process.stdout
+    assert results.metrics_table({"database (40)": result.metrics}) in process.stdout
     assert last_line(process.stdout) == f"results: {folder / 'tiny.npz-evaluation'}"
 
 
@@ -153,7 +153,7 @@ def test_line_of_precision_at_k_is_in_the_order_of_k():
 
 
 def test_table_has_a_line_for_each_name_in_any_column():
-    text = evaluate.metrics_table({"one": {"map": 0.5}, "two": {"map": 0.25, "chance": 0.1}})
+    text = results.metrics_table({"one": {"map": 0.5}, "two": {"map": 0.25, "chance": 0.1}})
     assert [line.split() for line in text.splitlines()] == [
         ["one", "two"],
         ["map", "0.5000", "0.2500"],

@@ -7,7 +7,7 @@ from etils import epath
 from test_experiments import command
 from test_sweep_command import SIZES, rows_of
 
-from dsh_jax import population
+from dsh_jax import point
 from experiments import sweep_together
 from experiments.sweep_runs import STOPPED, make_run
 from experiments.sweep_status import read_record
@@ -34,7 +34,7 @@ def outcomes(monkeypatch):
         for folder, how in zip(folders, end, strict=True):
             if how == "not finite":
                 folder.mkdir(parents=True)
-                (folder / population.NOT_FINITE).write_text("step 3: loss is nan.\n")
+                (folder / point.NOT_FINITE).write_text("step 3: loss is nan.\n")
         return end
 
     monkeypatch.setattr(sweep_together.population, "train", train)
@@ -53,7 +53,7 @@ def test_runs_that_differ_in_factors_and_seeds_go_together():
         {"optimizer__name": "sgd"},
     ]
     configs = [tiny.config(**change) for change in changes]
-    assert population.alike(configs) == [[0, 2], [1, 3], [4]]
+    assert point.alike(configs) == [[0, 2], [1, 3], [4]]
 
 
 def test_a_group_that_fails_and_a_run_that_is_not_finite_stop_no_other(tmp_path, outcomes, caplog):

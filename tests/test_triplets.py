@@ -2,14 +2,13 @@
 
 import functools
 
-import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from slopes import assert_slope
+from slopes import assert_four_devices_as_one, assert_slope
 
 from dsh_jax import triplets
 from dsh_jax.pairs import label_pairs
@@ -202,34 +201,13 @@ def test_rows_without_labels_are_not_read(method):
 # Four devices.
 
 
-@functools.cache
-def shared(method, axis_name):
-    """Compile a method and its gradient by a weight that every device holds."""
-
-    def loss(weight, feature, *labels):
-        return METHODS[method](key, feature @ weight, *labels, axis_name=axis_name)
-
-    def value_terms_slope(*rows):
-        (total, terms), slope = jax.value_and_grad(loss, has_aux=True)(*rows)
-        return total, terms, slope if axis_name is None else jax.lax.pmean(slope, axis_name)
-
-    if axis_name is None:
-        return jax.jit(value_terms_slope)
-    return jax.pmap(value_terms_slope, axis_name=axis_name, in_axes=(None, 0, 0, 0))
-
-
 @pytest.mark.parametrize("method", ["dtsh", "drsch"])
 @pytest.mark.parametrize("labelled", [0.0, 0.6])
 def test_four_devices_give_the_value_and_gradient_of_one(method, labelled):
     rows = batch_of(5, rows=20, labelled=labelled)
-    weight = jnp.array(np.random.default_rng(6).normal(size=(6, 5)), jnp.float32)
-    spread = jax.tree.map(lambda a: a.reshape(4, 5, *a.shape[1:]), rows)
-    one = shared(method, None)(weight, *rows)
-    four = shared(method, "batch")(weight, *spread)
-    for device in range(4):
-        own = jax.tree.map(lambda a, d=device: a[d], four)
-        chex.assert_trees_all_close(own, one, rtol=1e-5, atol=1e-6)
-    assert (labelled == 0) == (one[0] == 0)
+    weight = np.random.default_rng(6).normal(size=(6, 5))
+    total = assert_four_devices_as_one(functools.partial(METHODS[method], key), rows, weight)
+    assert (labelled == 0) == (total == 0)
 
 
 @all_methods

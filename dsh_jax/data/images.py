@@ -164,12 +164,26 @@ def decode_file(path: tf.Tensor, *, side: int, fit: str) -> tf.Tensor:
         short = tf.reduce_min(size)
         top, left = tf.unstack((size - short) // 2)
         image = image[top : top + short, left : left + short]
+    return resize(image, side, side)
+
+
+def resize(image: tf.Tensor, height: int, width: int) -> tf.Tensor:
+    """Return an image in another size, with antialiasing; see `decode_file`.
+
+    Args:
+      image: uint8 [h, w, C].
+      height, width: wanted, pixels.
+
+    Returns:
+      uint8 [height, width, C].
+    """
+    size = tf.shape(image)
     resized = tf.cond(
-        tf.reduce_min(tf.shape(image)[:2]) >= side,
-        lambda: tf.raw_ops.ResizeArea(images=image[None], size=[side, side])[0],
-        lambda: tf.image.resize(image, (side, side), antialias=True),
+        tf.logical_and(size[0] >= height, size[1] >= width),
+        lambda: tf.raw_ops.ResizeArea(images=image[None], size=[height, width])[0],
+        lambda: tf.image.resize(image, (height, width), antialias=True),
     )
-    return tf.ensure_shape(tf.cast(resized + 0.5, tf.uint8), (side, side, 3))
+    return tf.ensure_shape(tf.cast(resized + 0.5, tf.uint8), (height, width, image.shape[-1]))
 
 
 def _decode_jpeg(data: tf.Tensor, side: int) -> tf.Tensor:
