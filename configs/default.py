@@ -72,17 +72,8 @@ def get_config(variant: str = "intended") -> ConfigDict:
     shallow.sigma = 0.4  # sdh: width of the kernel; 0: mean distance to the nearest anchor
     shallow.restart = False  # sdh: bits start from 0 in each step, as in the authors' program
 
-    config.augment = augment = ConfigDict()
-    augment.shift = 0  # pixels, up to
-    augment.flip = False  # left to right
-    augment.cutout = 0  # side of the square, pixels
-    augment.affine_degrees = 0.0  # turn and slant, up to
-    augment.affine_scale = 0.0  # stretch of each side, up to this share
-    augment.crop_area = 1.0  # smallest share of the image in a random crop; 1 is off
-    augment.colour_strength = 0.0  # brightness, contrast and saturation, up to this share
-    augment.colour_hue = 0.0  # turn of the hue, up to this share of the circle
-    augment.strong_ops = 0  # operations drawn from the strong set; 0 is off
-    augment.strong_magnitude = 1.0  # of these, up to this share of the largest
+    config.augment = _augmentation()  # of training images
+    config.strong = _augmentation()  # of unlabelled ones instead, where semi has terms
 
     config.model = model = ConfigDict()
     model.bits = 48
@@ -111,6 +102,17 @@ def get_config(variant: str = "intended") -> ConfigDict:
     loss.beta = 1.0  # β of (tanh(βz) + 1)/2
     loss.beta_growth = 0.0  # β_t = β (1 + growth · t)^power
     loss.beta_power = 0.5
+
+    # What unlabelled images teach, by the network's own average, which then needs ema_decay > 0;
+    # both weights at 0 are off. See docs/semi_supervised.md.
+    config.semi = semi = ConfigDict()
+    semi.pseudo_label = 0.0  # weight of the average's confident classes on strong views
+    semi.threshold = 0.95  # least probability of such a class, in (0, 1]
+    semi.confident_share = 0.5  # multi-label: of each class's expected rows, how many are confident
+    semi.consistency = 0.0  # weight of B on strong views against the average's on weak ones
+    semi.ramp = 0.25  # share of the steps over which both weights rise from 0
+    semi.noise = 0.0  # standard deviation on inputs, which the decoder is to take away again
+    semi.reconstruction_end = 1.0  # share of loss.r that is left at the end
 
     config.optimizer = optimizer = ConfigDict()
     optimizer.name = "adamw"  # sgd (Nesterov) | adam | adamw
@@ -149,9 +151,27 @@ def get_config(variant: str = "intended") -> ConfigDict:
         loss.applied_to = "sigmoid"
         optimizer.weight_decay_in = "loss"
         data.label_fraction = 1.0
-    elif variant not in ("intended", "modern", "smoke"):
-        raise ValueError(f"unknown variant {variant!r}; known: printed, intended, modern, smoke.")
+    elif variant not in ("intended", "modern", "semi", "smoke"):
+        raise ValueError(
+            f"unknown variant {variant!r}; known: printed, intended, modern, semi, smoke."
+        )
     return config
+
+
+def _augmentation() -> ConfigDict:
+    """Return the settings of an augmentation, all off."""
+    augment = ConfigDict()
+    augment.shift = 0  # pixels, up to
+    augment.flip = False  # left to right
+    augment.cutout = 0  # side of the square, pixels
+    augment.affine_degrees = 0.0  # turn and slant, up to
+    augment.affine_scale = 0.0  # stretch of each side, up to this share
+    augment.crop_area = 1.0  # smallest share of the image in a random crop; 1 is off
+    augment.colour_strength = 0.0  # brightness, contrast and saturation, up to this share
+    augment.colour_hue = 0.0  # turn of the hue, up to this share of the circle
+    augment.strong_ops = 0  # operations drawn from the strong set; 0 is off
+    augment.strong_magnitude = 1.0  # of these, up to this share of the largest
+    return augment
 
 
 def shorten(config: ConfigDict, steps: int) -> None:

@@ -26,7 +26,11 @@ def get_config(variant: str = "intended"):
     config.training.hashing_epochs = 4.0
     config.training.log_every_steps = 100
     config.evaluation.validate_every_epochs = 2.0
-    if variant == "modern":
+    config.strong.shift = 3
+    config.strong.affine_degrees = 25.0
+    config.strong.affine_scale = 0.3
+    config.strong.cutout = 10
+    if variant in ("modern", "semi"):
         config.training.mode = "joint"
         config.model.convs_per_group = (2, 2, 2, 2, 2)
         config.model.pool_after = "first"
@@ -35,6 +39,17 @@ def get_config(variant: str = "intended"):
         config.loss.y = 0.0
         config.loss.z = 0.0
         config.training.hashing_epochs = 6.0
+    if variant == "semi":
+        config.data.labels_per_class = 10
+        config.semi.pseudo_label = 1.0
+        config.semi.consistency = 1.0
+        config.training.batch_size = 128
+        config.training.labelled_share = 0.25
+        config.training.ema_decay = 0.99
+        config.training.hashing_epochs = 0.0
+        config.training.hashing_steps = 1000
+        config.evaluation.validate_every_epochs = 0.0
+        config.evaluation.validate_every_steps = 500
     if variant == "smoke":
         default.shorten(config, steps=100)
     return config

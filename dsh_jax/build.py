@@ -16,7 +16,7 @@ from dsh_jax.data import cache, pipeline, protocols, sources, splits
 from dsh_jax.data.source import Source
 from dsh_jax.encode import make_encoder
 from dsh_jax.models import DSH, STRIDE
-from dsh_jax.stages import Stage, duration, make_stages
+from dsh_jax.stages import Stage, duration, learns_from_average, make_stages
 from dsh_jax.step import TrainState, create_state
 
 
@@ -131,6 +131,7 @@ class Run:
       seed: of parameters and draws.
       ema: whether averages of the weights are kept.
       columns: returns what batches hold besides images and labels, see `methods.columns`.
+      prior_C: share of the labelled rows that have each class.
     """
 
     source: Source
@@ -142,6 +143,7 @@ class Run:
     seed: int
     ema: bool
     columns: Callable[[], dict[str, np.ndarray]] = dict
+    prior_C: np.ndarray | None = None
 
     def initial_state(self, step: int = 0) -> TrainState:
         """Return an untrained state with the optimizer of the stage that made `step`."""
@@ -151,6 +153,43 @@ class Run:
     def state_shapes(self, step: int) -> TrainState:
         """Return the shapes and types of the state after `step`, without computing any."""
         return jax.eval_shape(lambda: self.initial_state(step))
+
+
+def check_unlabelled(config: ConfigDict, source: Source, split: splits.Split) -> None:
+    """Check that there is something for unlabelled rows to learn, and from.
+
+    Args:
+      config: of the run.
+      source, split: its data.
+
+    Raises:
+      ValueError: without unlabelled rows, in the split or in the batches, or for a class that no
+        labelled row has: the teacher could never name it.
+    """
+    if not len(split.unlabelled):
+        raise ValueError(
+            "semi has terms of unlabelled rows, but the split has none: set data.labels_per_class "
+            "or data.label_fraction < 1, or semi.pseudo_label=0 and semi.consistency=0."
+        )
+    training = config.training
+    if (
+        pipeline.labelled_rows_per_batch(
+            training.batch_size, training.labelled_share, has_unlabelled=True
+        )
+        == training.batch_size
+    ):
+        raise ValueError(
+            f"semi has terms of unlabelled rows, but training.labelled_share is "
+            f"{training.labelled_share}: no batch has one; set it to .25, for instance."
+        )
+    lacking = np.flatnonzero(~source.label_NxC[split.labelled].any(0))
+    if len(lacking):
+        names = ", ".join(source.label_names[c] for c in lacking[:5])
+        raise ValueError(
+            f"{len(lacking)} of {len(source.label_names)} classes have no labelled row ({names}): "
+            "unlabelled rows cannot be given them; label more with data.labels_per_class or "
+            "data.label_fraction, or leave these classes out of the data."
+        )
 
 
 def build(config: ConfigDict) -> Run:
@@ -176,18 +215,27 @@ def build(config: ConfigDict) -> Run:
         training.batch_size, training.labelled_share, has_unlabelled=len(split.unlabelled) > 0
     )
     model = make_model(config, source)
+    is_semi = learns_from_average(config)
+    if is_semi:
+        check_unlabelled(config, source, split)
+    prior_C = source.label_NxC[split.labelled].mean(0, dtype=np.float32)
+
+    @functools.cache
+    def columns() -> dict[str, np.ndarray]:
+        own = methods.columns(config.method, source.label_NxC, split.labelled, bits=model.bits)
+        if is_semi and source.label_NxC[split.unlabelled].any(1).all():
+            own["truth"] = source.label_NxC.astype(np.float32)
+        return own
+
     return Run(
         source=source,
         split=split,
         model=model,
         encoder=make_encoder(model),
-        stages=make_stages(config, model, steps_per_epoch, source.multilabel),
+        stages=make_stages(config, model, steps_per_epoch, source.multilabel, prior_C),
         steps_per_epoch=steps_per_epoch,
         seed=config.seed,
         ema=training.ema_decay > 0,
-        columns=functools.cache(
-            functools.partial(
-                methods.columns, config.method, source.label_NxC, split.labelled, bits=model.bits
-            )
-        ),
+        columns=columns,
+        prior_C=prior_C,
     )

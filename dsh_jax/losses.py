@@ -1,8 +1,9 @@
 """Every term of the paper's objective, as pure functions of arrays.
 
 One value per row comes out; the caller reduces with `masked_mean`, so that each term sees only the
-rows it may use (classification: the labelled ones; the others: all). `dsh_objective` puts the terms
-together as the paper does. Nothing here imports TensorFlow.
+rows it may use (classification: the labelled ones; the others: all). `objectives.dsh_objective`
+puts the terms together as the paper does, `semi.semi_objective` adds those of unlabelled rows.
+Nothing here imports TensorFlow.
 
 Names: `bcoding_BxK` are the activations B of the bcoding layer in (0, 1), `score_BxC` the linear
 outputs of the classifier W_C, `label_BxC` multi-hot labels in {0, 1}.
@@ -82,7 +83,7 @@ def multilabel_cross_entropy(score_BxC: jax.Array, label_BxC: jax.Array) -> jax.
 
     Args:
       score_BxC: linear class scores (log-odds), float.
-      label_BxC: multi-hot labels.
+      label_BxC: multi-hot labels, or their probabilities.
 
     Returns:
       loss_B in nats, float.
@@ -91,9 +92,9 @@ def multilabel_cross_entropy(score_BxC: jax.Array, label_BxC: jax.Array) -> jax.
       AssertionError: where the shapes differ.
     """
     chex.assert_equal_shape([score_BxC, label_BxC])
-    # log s(f) of a label that is there, log s(-f) of one that is not.
-    signed_BxC = jnp.where(label_BxC > 0, score_BxC, -score_BxC)
-    return -jax.nn.log_sigmoid(signed_BxC).sum(-1)
+    label_BxC = label_BxC.astype(score_BxC.dtype)
+    there_BxC, absent_BxC = jax.nn.log_sigmoid(score_BxC), jax.nn.log_sigmoid(-score_BxC)
+    return -(label_BxC * there_BxC + (1 - label_BxC) * absent_BxC).sum(-1)
 
 
 def binarization_loss(bcoding_BxK: jax.Array) -> jax.Array:
@@ -197,6 +198,120 @@ def reconstruction_loss(
     return value.mean(axis=(1, 2, 3))
 
 
+def pseudo_labels(score_BxC: jax.Array, *, threshold: float) -> tuple[jax.Array, jax.Array]:
+    """Return the likeliest class of each row, and where it is likely enough to be believed.
+
+    `argmax_c p_c`, where `max_c p_c >= threshold`, p the softmax of the scores (Lee 2013, Sohn et
+    al. 2020). Not in the paper.
+
+    Args:
+      score_BxC: class scores of the teacher, float.
+      threshold: least probability, in (0, 1].
+
+    Returns:
+      label_BxC, one-hot float, and is_confident_B, bool.
+
+    Raises:
+      ValueError: for a threshold outside (0, 1].
+    """
+    if not 0 < threshold <= 1:
+        raise ValueError(f"threshold is {threshold}; a probability in (0, 1] is wanted, e.g. .95.")
+    probability_BxC = jax.nn.softmax(score_BxC)
+    label_BxC = jax.nn.one_hot(score_BxC.argmax(-1), score_BxC.shape[-1], dtype=score_BxC.dtype)
+    return label_BxC, probability_BxC.max(-1) >= threshold
+
+
+def multilabel_pseudo_labels(
+    score_BxC: jax.Array,
+    where_B: jax.Array,
+    prior_C: jax.Array,
+    *,
+    share: float,
+    axis_name: str | None = None,
+) -> tuple[jax.Array, jax.Array]:
+    """Return the teacher's labels of rows that may have several, and which of them are believed.
+
+    Of U rows, class c is expected in `prior_c U`. It is believed to be there in the `share` of that
+    number where it is likeliest, and absent in the `share` of the others where it is least likely:
+    a threshold for each class, matched to the labels' prior. In between stands the teacher's own
+    probability (Tarvainen and Valpola 2017). Not in the paper.
+
+    Args:
+      score_BxC: log-odds of the teacher, float.
+      where_B: the rows to label, bool; the others are not read.
+      prior_C: share of rows that have each class, in [0, 1].
+      share: of the expected rows, in (0, 1].
+      axis_name: the mapped axis whose devices share the U rows, or None.
+
+    Returns:
+      label_BxC: 1, 0 or the probability; is_confident_BxC: bool, False where not `where_B`.
+
+    Raises:
+      ValueError: for a share outside (0, 1].
+    """
+    if not 0 < share <= 1:
+        raise ValueError(f"share is {share}; a share of the rows in (0, 1] is wanted, e.g. .5.")
+    all_NxC, where_N = score_BxC, where_B
+    if axis_name is not None:
+        all_NxC, where_N = (
+            jax.lax.all_gather(value, axis_name, tiled=True) for value in (score_BxC, where_B)
+        )
+    rows = where_N.sum()
+    # How many rows have a higher score: the first of equal ones is not favoured.
+    above_BxC = ((all_NxC[None] > score_BxC[:, None]) & where_N[None, :, None]).sum(1)
+    below_BxC = ((all_NxC[None] < score_BxC[:, None]) & where_N[None, :, None]).sum(1)
+    expected_C = prior_C.astype(score_BxC.dtype) * rows
+    # The half rounds: a class expected in less than one row is not believed in any.
+    is_there_BxC = above_BxC + 0.5 <= share * expected_C[None]
+    is_absent_BxC = below_BxC + 0.5 <= share * (rows - expected_C[None])
+    is_confident_BxC = (is_there_BxC ^ is_absent_BxC) & where_B[:, None]
+    label_BxC = jnp.where(
+        is_confident_BxC, is_there_BxC.astype(score_BxC.dtype), jax.nn.sigmoid(score_BxC)
+    )
+    return label_BxC, is_confident_BxC
+
+
+def consistency_loss(bcoding_BxK: jax.Array, teacher_BxK: jax.Array) -> jax.Array:
+    """Return the squared distance between the activations of two views of an image, mean over bits.
+
+    `mean_k (b_k - t_k)^2`, t held fixed (Laine and Aila 2017). Not in the paper.
+
+    Args:
+      bcoding_BxK: activations of the strong view, in [0, 1].
+      teacher_BxK: the teacher's, of the weak view.
+
+    Returns:
+      loss_B, float.
+
+    Raises:
+      AssertionError: where the shapes differ.
+    """
+    chex.assert_equal_shape([bcoding_BxK, teacher_BxK])
+    return jnp.mean((bcoding_BxK - jax.lax.stop_gradient(teacher_BxK)) ** 2, axis=-1)
+
+
+def ramp_up(progress: jax.Array, *, share: float) -> jax.Array:
+    """Return the factor of a weight that rises from nearly 0 to 1: `exp(-5 (1 - t)^2)`.
+
+    t goes from 0 to 1 over the first `share` of training (Laine and Aila 2017).
+
+    Args:
+      progress: of the training, in [0, 1].
+      share: in [0, 1]; 0 is no ramp.
+
+    Returns:
+      A scalar in (0, 1].
+
+    Raises:
+      ValueError: for a share outside [0, 1].
+    """
+    if not 0 <= share <= 1:
+        raise ValueError(f"ramp is {share}; a share of the steps in [0, 1] is wanted.")
+    if share == 0:
+        return jnp.ones_like(progress)
+    return jnp.exp(-5 * (1 - jnp.minimum(progress / share, 1)) ** 2)
+
+
 def weight_penalty(params: Any, *, kernels: Literal["all", "classifier"] = "all") -> jax.Array:
     """Return the sum of squares over a named set of kernels, the objective's second term.
 
@@ -253,104 +368,3 @@ def masked_mean(
     # A tiny floor would do for the division; count is either 0 or at least 1 / devices.
     safe = jnp.where(count > 0, count, 1)
     return jnp.where(where_B, value_B, 0).sum() / safe
-
-
-def dsh_objective(
-    score_BxC: jax.Array,
-    bcoding_BxK: jax.Array,
-    label_BxC: jax.Array,
-    is_labelled_B: jax.Array,
-    *,
-    x: float = 1.0,
-    y: float = 0.1,
-    z: float = 0.1,
-    r: float = 0.0,
-    bit_balance: float = 0.0,
-    decorrelation: float = 0.0,
-    image_BxHxWxC: jax.Array | None = None,
-    decoded_BxHxWxC: jax.Array | None = None,
-    multilabel: bool = False,
-    multilabel_loss: Literal["margin", "bce"] = "margin",
-    exponent: Literal[1, 2] = 1,
-    smoothing: float = 0.0,
-    reconstruction: Literal["mse", "bce"] = "mse",
-    reduction: Literal["mean", "sum"] = "mean",
-    axis_name: str | None = None,
-) -> tuple[jax.Array, dict[str, jax.Array]]:
-    """Return the paper's objective without λ||W||^2, and each of its terms unweighted.
-
-    `x L(y, s) - y ||b - 1/2||^2 + z (mean b - 1/2)^2 + r ||image - decoded||^2`, the unnumbered
-    objective of section 3.4 with a reconstruction term of weight r beside it (the paper trains the
-    autoencoder apart; register: joint or two stages). `binarization_loss` carries the minus sign.
-
-    Args:
-      score_BxC: linear class scores.
-      bcoding_BxK: activations in [0, 1] that the third and fourth term see.
-      label_BxC: multi-hot labels; rows that are not labelled are not read.
-      is_labelled_B: which rows have labels, bool.
-      x: weight of the classification term, over labelled rows.
-      y: weight of the binarization term, over all rows.
-      z: weight of the balance term, over all rows.
-      r: weight of the reconstruction term, over all rows; 0 needs no images.
-      bit_balance: weight of `bit_balance_loss`.
-      decorrelation: weight of `decorrelation_loss`.
-      image_BxHxWxC: images in [0, 1].
-      decoded_BxHxWxC: the decoder's images.
-      multilabel: `multilabel_loss` where True, softmax cross-entropy where False.
-      multilabel_loss: `margin`, eq. (5), or `bce`, see `multilabel_cross_entropy`.
-      exponent: of eq. (5).
-      smoothing: label smoothing of the cross-entropy.
-      reconstruction: `mse` or `bce`.
-      reduction: `mean` over rows and bits, or `sum` as printed, whose weights then depend on the
-        batch size and, for the third term, on K.
-      axis_name: the mapped axis whose devices share the batch, or None.
-
-    Returns:
-      The total, and a dict of the unweighted terms, scalars whose mean over the devices is the
-      value for the whole batch (`sum`: the devices' total).
-
-    Raises:
-      ValueError: for a bad option, or r > 0 without images.
-    """
-    if reduction not in ("mean", "sum"):
-        raise ValueError(f"reduction is {reduction!r}; it must be 'mean' or 'sum'.")
-    if multilabel_loss not in ("margin", "bce"):
-        raise ValueError(f"multilabel_loss is {multilabel_loss!r}; it must be 'margin' or 'bce'.")
-    if not multilabel:
-        classification_B = softmax_cross_entropy(score_BxC, label_BxC, smoothing=smoothing)
-    elif multilabel_loss == "margin":
-        classification_B = multilabel_margin_loss(score_BxC, label_BxC, exponent=exponent)
-    else:
-        classification_B = multilabel_cross_entropy(score_BxC, label_BxC)
-    everywhere_B = jnp.ones_like(is_labelled_B, dtype=bool)
-    bits = bcoding_BxK.shape[-1]
-    devices = 1 if axis_name is None else jax.lax.axis_size(axis_name)
-
-    def reduce(value_B: jax.Array, where_B: jax.Array) -> jax.Array:
-        if reduction == "mean":
-            return masked_mean(value_B, where_B, axis_name=axis_name)
-        return devices * jnp.where(where_B, value_B, 0).sum()
-
-    per_code = 1 if reduction == "mean" else bits  # ||b - p/2||^2 is K times the mean
-    terms = {
-        "classification": reduce(classification_B, is_labelled_B),
-        "binarization": reduce(per_code * binarization_loss(bcoding_BxK), everywhere_B),
-        "balance": reduce(balance_loss(bcoding_BxK), everywhere_B),
-    }
-    total = x * terms["classification"] + y * terms["binarization"] + z * terms["balance"]
-    if is_on(r):
-        if image_BxHxWxC is None or decoded_BxHxWxC is None:
-            raise ValueError(
-                f"r is {r}, so the reconstruction term counts, but an image or its decoding is "
-                "missing: pass both, or set r=0."
-            )
-        value_B = reconstruction_loss(image_BxHxWxC, decoded_BxHxWxC, kind=reconstruction)
-        terms["reconstruction"] = reduce(value_B, everywhere_B)
-        total += r * terms["reconstruction"]
-    if bit_balance:
-        terms["bit_balance"] = bit_balance_loss(bcoding_BxK, axis_name=axis_name)
-        total += bit_balance * terms["bit_balance"]
-    if decorrelation:
-        terms["decorrelation"] = decorrelation_loss(bcoding_BxK, axis_name=axis_name)
-        total += decorrelation * terms["decorrelation"]
-    return total, terms

@@ -1,7 +1,7 @@
 """The other deep methods of the comparison, for the one training loop: objectives and heads.
 
 Each objective is `(outputs, image, batch, axis_name) -> (total, terms)` as the paper's is, see
-`step.hashing_objective`. A method reads the rows with labels, unless it says so.
+`objectives.hashing_objective`. A method reads the rows with labels, unless it says so.
 """
 
 from __future__ import annotations
@@ -12,13 +12,14 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from dsh_jax import centres, losses, pairs, step, triplets
+from dsh_jax import centres, losses, pairs, triplets
 from dsh_jax.baselines import cnnh, ssdh_zhang
 from dsh_jax.baselines.drsch import BitScalableHead
 from dsh_jax.baselines.greedyhash import GreedyHead, greedyhash
 from dsh_jax.baselines.ninh import DivideAndEncode
+from dsh_jax.objectives import Terms, hashing_objective
 
-Objective = Callable[..., tuple[jax.Array, step.Terms]]
+Objective = Callable[..., tuple[jax.Array, Terms]]
 
 # What a method changes in the network, as options of `models.DSH`.
 NETWORKS = {
@@ -67,7 +68,7 @@ def objective(
       options: of `weight`, `margin` and `scale`, those that are not the method's own.
 
     Returns:
-      The objective; None for `dhs`, whose own is `step.hashing_objective`.
+      The objective; None for `dhs`, whose own is `objectives.hashing_objective`.
 
     Raises:
       ValueError: for an unknown method, or an option that it has not.
@@ -143,11 +144,11 @@ def _ssdh_zhang(classes, bits, multilabel, options):
 def _ssdh_yang(classes, bits, multilabel, options):
     # K1 and K2 are halves of the binarization and balance terms.
     weights = {"y": 0.5, "z": 0.5} | options
-    return step.hashing_objective(multilabel=multilabel, applied_to="bcoding", **weights)
+    return hashing_objective(multilabel=multilabel, applied_to="bcoding", **weights)
 
 
 def _classifier_code(classes, bits, multilabel, options):
-    return step.hashing_objective(multilabel=multilabel, applied_to="bcoding", y=0.0, z=0.0)
+    return hashing_objective(multilabel=multilabel, applied_to="bcoding", y=0.0, z=0.0)
 
 
 def _csq(classes, bits, multilabel, options):

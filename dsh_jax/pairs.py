@@ -5,7 +5,7 @@ them, and the mean of their gradients is the gradient of one device that has the
 A row makes pairs with others only, and a row without a label makes none.
 
 Each method takes this device's rows and returns the total and its unweighted terms, as
-`losses.dsh_objective` does. `logit_BxK` are the bits before any activation.
+`objectives.dsh_objective` does. `logit_BxK` are the bits before any activation.
 """
 
 from __future__ import annotations

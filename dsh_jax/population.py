@@ -77,7 +77,9 @@ def train(
         )
     run = described or build.build(configs[0])
     for config in configs:  # a bad setting must stop here, before there is any folder
-        one_device_stages(config, run.model, run.steps_per_epoch, run.source.multilabel)
+        one_device_stages(
+            config, run.model, run.steps_per_epoch, run.source.multilabel, run.prior_C
+        )
     run.state_shapes(0)
     if take_turns is None:
         take_turns = jax.default_backend() == "cpu"
@@ -189,6 +191,7 @@ class _Group:
                     model,
                     self._run.steps_per_epoch,
                     self._run.source.multilabel,
+                    self._run.prior_C,
                     scalars,
                 )
                 return stages[number].step(state, batch)

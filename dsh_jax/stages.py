@@ -9,13 +9,15 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from ml_collections import ConfigDict
 
-from dsh_jax import methods, parallel
+from dsh_jax import methods, parallel, semi
 from dsh_jax.augment import augment
 from dsh_jax.models import DSH, Outputs
+from dsh_jax.objectives import autoencoder_objective, hashing_objective
 from dsh_jax.optimizer import make_optimizer, make_schedule
-from dsh_jax.step import autoencoder_objective, beta_schedule, hashing_objective, train_step
+from dsh_jax.step import beta_schedule, train_step
 
 # The settings that are plain factors of a training step, which a traced array may stand for.
 SCALARS = (
@@ -44,16 +46,19 @@ class Stage:
     optimizer: Any
 
 
-def augmentation(config: ConfigDict) -> Callable[[jax.Array, jax.Array], jax.Array]:
+def augmentation(
+    config: ConfigDict, section: str = "augment"
+) -> Callable[[jax.Array, jax.Array], jax.Array]:
     """Return the augmentation of a config.
 
     Args:
       config: of the run.
+      section: `augment`, or `strong`, that of unlabelled rows.
 
     Returns:
       `(key_B, image_BxHxWxC in [0, 1]) -> image_BxHxWxC`.
     """
-    options = config.augment
+    options = config[section]
     return functools.partial(
         augment,
         shift_pixels=options.shift,
@@ -93,7 +98,11 @@ def duration(settings: ConfigDict, name: str, steps_per_epoch: int) -> int:
 
 
 def make_stages(
-    config: ConfigDict, model: DSH, steps_per_epoch: int, multilabel: bool
+    config: ConfigDict,
+    model: DSH,
+    steps_per_epoch: int,
+    multilabel: bool,
+    prior_C: np.ndarray | None = None,
 ) -> list[Stage]:
     """Return the stages of a config: `joint`, or `autoencoder` and `hashing`.
 
@@ -102,16 +111,18 @@ def make_stages(
       model: the network.
       steps_per_epoch: training rows / batch, rounded up.
       multilabel: whether the labels are multi-label.
+      prior_C: share of the labelled rows that have each class; only what learns from unlabelled
+        rows with several labels needs it.
 
     Returns:
       A list of Stage.
 
     Raises:
-      ValueError: for an unknown mode or training without steps.
+      ValueError: for an unknown mode, training without steps, or a bad option.
     """
     return [
         dataclasses.replace(stage, step=parallel.parallel_step(stage.step))
-        for stage in one_device_stages(config, model, steps_per_epoch, multilabel)
+        for stage in one_device_stages(config, model, steps_per_epoch, multilabel, prior_C)
     ]
 
 
@@ -120,12 +131,13 @@ def one_device_stages(
     model: DSH,
     steps_per_epoch: int,
     multilabel: bool,
+    prior_C: np.ndarray | None = None,
     scalars: Mapping[str, jax.Array] | None = None,
 ) -> list[Stage]:
     """Return the stages of a config, their steps not yet mapped over devices.
 
     Args:
-      config, model, steps_per_epoch, multilabel: see `make_stages`.
+      config, model, steps_per_epoch, multilabel, prior_C: see `make_stages`.
       scalars: values in place of the config's, by names in `SCALARS`; they may be traced. The
         config alone says which terms there are: whether r, or λ in the loss, is above 0.
 
@@ -155,6 +167,7 @@ def one_device_stages(
             power=value["loss.beta_power"],
         ),
         "ema_decay": training.ema_decay,
+        "noise": config.semi.noise,
         "axis_name": model.axis_name,
     }
 
@@ -212,6 +225,7 @@ def one_device_stages(
         y=value["loss.y"],
         z=value["loss.z"],
         r=value["loss.r"],
+        reconstruction_end=config.semi.reconstruction_end,
         bit_balance=loss.bit_balance,
         decorrelation=loss.decorrelation,
         multilabel_loss=loss.multilabel,
@@ -220,6 +234,9 @@ def one_device_stages(
         reconstruction=loss.reconstruction,
         reduction=loss.reduction,
     )
+    unlabelled_options = {}
+    if learns_from_average(config):
+        objective, unlabelled_options = _with_teacher(config, objective, multilabel, prior_C)
     _try(objective, model)
     if rate.weight_decay_in not in ("optimizer", "loss"):
         raise ValueError(
@@ -242,9 +259,63 @@ def one_device_stages(
             weight_decay=value["optimizer.weight_decay"] if decoupled else 0.0,
             penalty=0.0 if decoupled else value["optimizer.weight_decay"],
             penalty_kernels=rate.weight_decay_kernels,
+            progress=lambda step: (step - autoencoder_steps) / hashing_steps,
+            **unlabelled_options,
         )
     )
     return stages
+
+
+def learns_from_average(config: ConfigDict) -> bool:
+    """Return whether a config has terms by which unlabelled rows learn from the weights' average.
+
+    Args:
+      config: of the run.
+
+    Raises:
+      ValueError: where it has, but lacks the average, or is of another method.
+    """
+    weights = {f"semi.{name}": config.semi[name] for name in ("pseudo_label", "consistency")}
+    given = {name: value for name, value in weights.items() if value}
+    if not given:
+        return False
+    name, value = next(iter(given.items()))
+    if config.method != "dhs":
+        raise ValueError(
+            f"{name} is {value}, but the method is {config.method}: only dhs has such a term; set "
+            f"{name}=0."
+        )
+    if not config.training.ema_decay:
+        raise ValueError(
+            f"{name} is {value}, but the network has no average to learn from: set "
+            "training.ema_decay, e.g. to .99."
+        )
+    return True
+
+
+def _with_teacher(
+    config: ConfigDict, objective: Callable, multilabel: bool, prior_C: np.ndarray | None
+) -> tuple[Callable, dict[str, Callable]]:
+    """Return the objective with the teacher's terms, and what `train_step` needs for them."""
+    options = config.semi
+    label_of = semi.labeller(
+        multilabel=multilabel,
+        threshold=options.threshold,
+        confident_share=options.confident_share,
+        prior_C=prior_C,
+    )
+    with_teacher = semi.semi_objective(
+        objective,
+        label_of,
+        multilabel=multilabel,
+        pseudo_label=options.pseudo_label,
+        consistency=options.consistency,
+        ramp=options.ramp,
+    )
+    return with_teacher, {
+        "strong": augmentation(config, "strong"),
+        "confidence": functools.partial(semi.confidence, label_of),
+    }
 
 
 def _try(objective: Callable, model: DSH) -> None:
@@ -259,5 +330,7 @@ def _try(objective: Callable, model: DSH) -> None:
         "is_labelled": jax.ShapeDtypeStruct((1,), bool),
         "target": bits,
         "key": jax.ShapeDtypeStruct((2,), jnp.uint32),
+        "progress": jax.ShapeDtypeStruct((), jnp.float32),
+        "teacher": outputs,
     }
     jax.eval_shape(lambda *args: objective(*args, None), outputs, image, batch)

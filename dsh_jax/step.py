@@ -13,9 +13,11 @@ import optax
 
 from dsh_jax import losses
 from dsh_jax.augment import pad_small, to_unit
-from dsh_jax.models import DSH, Outputs
+from dsh_jax.models import DSH
+from dsh_jax.objectives import Terms
 
-Terms = dict[str, jax.Array]
+# Folded into a row's key, beside the numbers that `augment` takes.
+STRONG, NOISE = 100, 101
 
 
 class TrainState(flax.struct.PyTreeNode):
@@ -100,61 +102,6 @@ def beta_schedule(*, beta: float, growth: float, power: float) -> Callable[[jax.
     return lambda step: beta * (1 + growth * step) ** power
 
 
-def hashing_objective(
-    *, multilabel: bool, applied_to: str, **options: Any
-) -> Callable[..., tuple[jax.Array, Terms]]:
-    """Return the second stage's (or the joint) objective, ready for `train_step`.
-
-    Args:
-      multilabel: whether the labels are multi-label.
-      applied_to: what the binarization and balance terms see: `bcoding` (B), or `sigmoid`, a^H
-        before the outer tanh as the paper prints it.
-      **options: weights and options of `losses.dsh_objective`.
-
-    Returns:
-      `(outputs, image, batch, axis_name) -> (total, terms)`.
-
-    Raises:
-      ValueError: for another applied_to.
-    """
-    if applied_to not in ("bcoding", "sigmoid"):
-        raise ValueError(f"applied_to is {applied_to!r}; it must be 'bcoding' or 'sigmoid'.")
-
-    def objective(outputs: Outputs, image, batch, axis_name):
-        activation = outputs.bcoding if applied_to == "bcoding" else jax.nn.sigmoid(outputs.logit)
-        return losses.dsh_objective(
-            outputs.score,
-            activation,
-            batch["label"],
-            batch["is_labelled"],
-            image_BxHxWxC=image,
-            decoded_BxHxWxC=outputs.decoded,
-            multilabel=multilabel,
-            axis_name=axis_name,
-            **options,
-        )
-
-    return objective
-
-
-def autoencoder_objective(*, reconstruction: str) -> Callable[..., tuple[jax.Array, Terms]]:
-    """Return the first stage's objective: reconstruction of every row, labels unread.
-
-    Args:
-      reconstruction: `mse` or `bce`.
-
-    Returns:
-      `(outputs, image, batch, axis_name) -> (total, terms)`.
-    """
-
-    def objective(outputs: Outputs, image, batch, axis_name):
-        del batch, axis_name
-        value_B = losses.reconstruction_loss(image, outputs.decoded, kind=reconstruction)
-        return value_B.mean(), {"reconstruction": value_B.mean()}
-
-    return objective
-
-
 def train_step(
     state: TrainState,
     batch: dict[str, jax.Array],
@@ -168,22 +115,34 @@ def train_step(
     penalty: float = 0.0,
     penalty_kernels: str = "all",
     ema_decay: float = 0.0,
+    progress: Callable[[jax.Array], jax.Array] | None = None,
+    strong: Callable[[jax.Array, jax.Array], jax.Array] | None = None,
+    confidence: Callable[..., Terms] | None = None,
+    noise: float = 0.0,
     axis_name: str | None = None,
 ) -> tuple[TrainState, Terms]:
     """Return the state after one step, and the loss with its terms.
 
     Args:
       state: before.
-      batch: `image` uint8 [B, H, W, C], `label` [B, classes], `is_labelled` bool [B].
+      batch: `image` uint8 [B, H, W, C], `label` [B, classes], `is_labelled` bool [B]; it may hold
+        `truth` [B, classes], the labels of all rows, which only `confidence` reads.
       model: the network; its axis_name must be this one.
       optimizer: of this stage.
-      objective: see `hashing_objective`; its batch holds `key`, too, the step's random key.
+      objective: `(outputs, image, batch, axis_name) -> (total, terms)`, see `objectives`; its batch
+        holds `key`, too, the step's random key, `progress` and the `teacher`'s outputs.
       augment: `(key_B, image in [0, 1]) -> image`; the decoder's target is its result.
       beta: see `beta_schedule`.
       decode: whether the decoder runs.
       penalty: λ of the objective's λ||W||^2; 0 where the optimizer decays the weights instead.
       penalty_kernels: W, see `losses.weight_penalty`.
       ema_decay: of the averages, where the state keeps them.
+      progress: of the step, the share of the stage that is done; 0 without.
+      strong: augmentation of the unlabelled rows, as `augment` is; with it, the network of the
+        averages is the teacher: it sees all rows by `augment`.
+      confidence: `(score, is_unlabelled, truth, axis_name=) -> terms` of the teacher's, to be
+        recorded, see `semi.confidence`.
+      noise: standard deviation of what is added to the input; the decoder's target has none.
       axis_name: the mapped axis whose devices share the batch, or None for one device.
 
     Returns:
@@ -197,18 +156,39 @@ def train_step(
     key_B = jax.vmap(jax.random.fold_in, in_axes=(None, 0))(
         step_key, device * rows + jnp.arange(rows)
     )
-    image = augment(key_B, pad_small(to_unit(batch["image"])))
+    original = pad_small(to_unit(batch["image"]))
+    image = augment(key_B, original)
+    share = jnp.zeros(()) if progress is None else progress(state.step)
+    truth = batch.get("truth")
+    # No loss can read the truth about unlabelled rows.
+    batch = {name: value for name, value in batch.items() if name != "truth"}
+    batch |= {"key": step_key, "progress": share}
+    recorded = {}
+    if strong is not None:
+        teacher = model.apply(state.ema, image, beta=beta(state.step), train=False, decode=False)
+        batch["teacher"] = teacher
+        is_unlabelled_B = ~batch["is_labelled"]
+        recorded = confidence(teacher.score, is_unlabelled_B, truth, axis_name=axis_name)
+        strong_key_B = jax.vmap(jax.random.fold_in, in_axes=(0, None))(key_B, STRONG)
+        image = jnp.where(
+            is_unlabelled_B[:, None, None, None], strong(strong_key_B, original), image
+        )
+    seen = image
+    if noise:
+        noise_key_B = jax.vmap(jax.random.fold_in, in_axes=(0, None))(key_B, NOISE)
+        draw = jax.vmap(lambda key: jax.random.normal(key, image.shape[1:]))
+        seen = image + noise * draw(noise_key_B)
 
     def loss_fn(params):
         outputs, updated = model.apply(
             {"params": params, "batch_stats": state.batch_stats},
-            image,
+            seen,
             beta=beta(state.step),
             train=True,
             decode=decode,
             mutable=["batch_stats"],
         )
-        total, terms = objective(outputs, image, batch | {"key": step_key}, axis_name)
+        total, terms = objective(outputs, image, batch, axis_name)
         if losses.is_on(penalty):
             terms["penalty"] = losses.weight_penalty(params, kernels=penalty_kernels)
             total += penalty * terms["penalty"]
@@ -217,7 +197,7 @@ def train_step(
         accuracy = losses.masked_mean(right_B, batch["is_labelled"], axis_name=axis_name)
         # The decoder's statistics stay as they were where it did not run.
         stats = {**state.batch_stats, **updated.get("batch_stats", {})}
-        return total, ({"loss": total, **terms, "accuracy": accuracy}, stats)
+        return total, ({"loss": total, **terms, "accuracy": accuracy, **recorded}, stats)
 
     gradient, (metrics, batch_stats) = jax.grad(loss_fn, has_aux=True)(state.params)
     if axis_name is not None:

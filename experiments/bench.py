@@ -51,7 +51,8 @@ from dsh_jax import build, models, parallel, train  # isort: skip
 from dsh_jax.data import pipeline  # isort: skip
 from dsh_jax.optimizer import make_optimizer, make_schedule  # isort: skip
 from dsh_jax.run import read_metrics  # isort: skip
-from dsh_jax.step import beta_schedule, create_state, hashing_objective, train_step  # isort: skip
+from dsh_jax.objectives import hashing_objective  # isort: skip
+from dsh_jax.step import beta_schedule, create_state, train_step  # isort: skip
 
 _CONFIG = config_flags.DEFINE_config_file("config", "configs/mnist.py:modern", "Config to measure.")
 _STEPS = flags.DEFINE_integer("steps", 100, "Steps in each measurement.", lower_bound=10)

@@ -42,15 +42,17 @@ def base_config(name: str) -> ConfigDict:
 
 def points_of(config: ConfigDict, row: Sequence, protocol: str) -> list[dict]:
     """Return the points of a row under a protocol, in the form of a sweep's."""
-    _, features, method, seeds = row
-    settings = {"data.protocol": protocol, "method": method, **dict(config.settings)}
+    name, features, method, seeds = row
+    settings = {"data.protocol": protocol, "method": method}
     if method not in shallow.METHODS:
-        # Only SSDH learns from unlabelled rows here: the others' batches are all labelled.
-        settings["training.labelled_share"] = 0.5 if method == "ssdh_zhang" else 1.0
+        settings["training.labelled_share"] = 1.0
+        if protocol == config.others_protocol:
+            settings |= dict(config.few_labels) | dict(dict(config.unlabelled).get(name, ()))
     elif config.vggf_path and features.startswith("VGG-F"):
         settings |= {"shallow.features": "vggf", "shallow.features_path": config.vggf_path}
     else:
         settings["shallow.features"] = features
+    settings |= dict(config.settings)
     return [
         {**settings, "model.bits": bits, "seed": seed}
         for bits in config.bits

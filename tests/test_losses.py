@@ -5,12 +5,11 @@ import subprocess
 import sys
 from pathlib import Path
 
-import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from jax.test_util import check_grads
 
@@ -208,73 +207,6 @@ def test_gradients_agree_with_finite_differences(function):
     gradients_are_right(function, score, bcoding)
 
 
-# The objective.
-
-
-def batch_of(seed, rows=8, bits=6, classes=3, labelled=None):
-    rng = np.random.default_rng(seed)
-    score, bcoding = rng.normal(size=(rows, classes)), rng.random((rows, bits))
-    label = np.eye(classes)[rng.integers(0, classes, rows)]
-    is_labelled = rng.random(rows) < 0.5 if labelled is None else np.array(labelled)
-    return *(jnp.array(a, jnp.float32) for a in (score, bcoding, label)), jnp.array(is_labelled)
-
-
-def test_objective_weighs_its_terms():
-    score, bcoding, label, is_labelled = batch_of(0)
-    image = jnp.full((8, 2, 2, 1), 0.5)
-    total, terms = losses.dsh_objective(
-        score, bcoding, label, is_labelled,
-        x=2, y=3, z=5, r=7, bit_balance=11, decorrelation=13,
-        image_BxHxWxC=image, decoded_BxHxWxC=image / 2,
-    )  # fmt: skip
-    chosen = np.flatnonzero(is_labelled)
-    cross_entropy = losses.softmax_cross_entropy(score[chosen], label[chosen])
-    by_hand = {
-        "classification": cross_entropy.mean(),
-        "binarization": losses.binarization_loss(bcoding).mean(),
-        "balance": losses.balance_loss(bcoding).mean(),
-        "reconstruction": 1 / 16,
-        "bit_balance": losses.bit_balance_loss(bcoding),
-        "decorrelation": losses.decorrelation_loss(bcoding),
-    }
-    assert terms == {name: pytest.approx(float(value)) for name, value in by_hand.items()}
-    weighed = zip((2, 3, 5, 7, 11, 13), by_hand.values(), strict=True)
-    assert total == pytest.approx(float(sum(weight * value for weight, value in weighed)))
-
-
-def test_objective_leaves_out_the_terms_that_are_off():
-    terms = losses.dsh_objective(*batch_of(0))[1]
-    assert set(terms) == {"classification", "binarization", "balance"}
-
-
-def test_printed_sums_are_the_sums_over_rows_and_bits():
-    score, bcoding, label, is_labelled = batch_of(1)
-    total, terms = losses.dsh_objective(score, bcoding, label, is_labelled, reduction="sum")
-    chosen = np.flatnonzero(is_labelled)
-    by_hand = {
-        "classification": losses.softmax_cross_entropy(score[chosen], label[chosen]).sum(),
-        "binarization": -((bcoding - 0.5) ** 2).sum(),  # K times the sum of the rows' means
-        "balance": losses.balance_loss(bcoding).sum(),
-    }
-    assert terms == {name: pytest.approx(float(value)) for name, value in by_hand.items()}
-    bits = bcoding.shape[1]
-    rows_sum = bits * losses.binarization_loss(bcoding).sum()
-    assert terms["binarization"] == pytest.approx(float(rows_sum))
-    weighed = terms["classification"] + 0.1 * terms["binarization"] + 0.1 * terms["balance"]
-    assert total == pytest.approx(float(weighed))
-
-
-def test_multilabel_objective_is_equation_5():
-    score, bcoding, label, is_labelled = batch_of(2)
-    chosen = np.flatnonzero(is_labelled)
-    for exponent in (1, 2):
-        terms = losses.dsh_objective(
-            score, bcoding, label, is_labelled, multilabel=True, exponent=exponent
-        )[1]
-        wanted = losses.multilabel_margin_loss(score[chosen], label[chosen], exponent=exponent)
-        assert terms["classification"] == pytest.approx(float(wanted.mean()))
-
-
 def test_multilabel_cross_entropy_by_hand():
     score = jnp.array([[0.0, 2.0, -3.0], [100.0, -100.0, 0.0]])
     label = jnp.array([[1, 0, 1], [1, 1, 0]])
@@ -287,119 +219,110 @@ def test_multilabel_cross_entropy_by_hand():
     np.testing.assert_allclose(slope, jax.nn.sigmoid(score) - label, rtol=1e-6)
 
 
-def test_multilabel_cross_entropy_takes_the_place_of_equation_5():
-    score, bcoding, label, is_labelled = batch_of(2)
-    terms = losses.dsh_objective(
-        score, bcoding, label, is_labelled, multilabel=True, multilabel_loss="bce"
-    )[1]
-    chosen = np.flatnonzero(is_labelled)
-    wanted = losses.multilabel_cross_entropy(score[chosen], label[chosen])
-    assert terms["classification"] == pytest.approx(float(wanted.mean()))
+two, four = jnp.ones((2, 3)), jnp.ones((4, 3))
+
+# Unlabelled rows.
 
 
-@functools.partial(jax.jit, static_argnames=("multilabel", "reduction"))
-def value_and_grads(*arrays, **options):
-    """The objective with its terms, and its gradients by score and activations."""
-    objective = functools.partial(losses.dsh_objective, **options)
-    return jax.value_and_grad(objective, argnums=(0, 1), has_aux=True)(*arrays)
+def test_pseudo_labels_by_hand():
+    # Probabilities 1/8, 2/8, 5/8; and 1/12, 10/12, 1/12.
+    score = jnp.log(jnp.array([[1.0, 2.0, 5.0], [1.0, 10.0, 1.0]]))
+    label, is_confident = losses.pseudo_labels(score, threshold=0.7)
+    np.testing.assert_array_equal(label, [[0, 0, 1], [0, 1, 0]])
+    np.testing.assert_array_equal(is_confident, [False, True])
+    assert losses.pseudo_labels(score, threshold=0.6)[1].all()
 
 
-@settings(deadline=None, max_examples=20)
-@given(seed=seeds, multilabel=st.booleans(), reduction=st.sampled_from(["mean", "sum"]))
-def test_labels_of_unlabelled_rows_change_no_bit(seed, multilabel, reduction):
-    score, bcoding, label, is_labelled = batch_of(seed)
-    other = np.random.default_rng(seed + 1).integers(0, 2, label.shape).astype(np.float32)
-    other = jnp.where(is_labelled[:, None], label, other)
+def test_consistency_by_hand_holds_the_teacher_fixed():
+    bcoding, teacher = jnp.array([[0.0, 1.0], [0.5, 0.5]]), jnp.array([[0.5, 1.0], [0.0, 1.0]])
+    np.testing.assert_allclose(losses.consistency_loss(bcoding, teacher), [0.125, 0.25])
+    slope = jax.grad(lambda b, t: losses.consistency_loss(b, t).sum(), argnums=(0, 1))
+    own, of_teacher = slope(bcoding, teacher)
+    np.testing.assert_allclose(own, bcoding - teacher)  # 2 (b − t) / 2 bits
+    assert not of_teacher.any()
 
-    options = {"multilabel": multilabel, "reduction": reduction}
-    with_label, with_other = (
-        value_and_grads(score, bcoding, labels, is_labelled, **options) for labels in (label, other)
+
+def test_ramp_rises_to_one():
+    values = [float(losses.ramp_up(jnp.float32(p), share=0.5)) for p in (0, 0.25, 0.5, 1)]
+    assert values == pytest.approx([np.exp(-5), np.exp(-1.25), 1, 1])
+    assert losses.ramp_up(jnp.float32(0), share=0.0) == 1
+
+
+def labels_by_sorting(score, where, prior, share):
+    """Thresholds by sorting each class's scores, in plain numpy; without ties."""
+    rows = np.flatnonzero(where)
+    label = 1 / (1 + np.exp(-score))
+    is_confident = np.zeros(score.shape, bool)
+    for c in range(score.shape[1]):
+        order = rows[np.argsort(-score[rows, c])]
+        there = int(np.floor(share * prior[c] * len(rows) + 0.5))
+        absent = int(np.floor(share * (1 - prior[c]) * len(rows) + 0.5))
+        both = max(0, there + absent - len(rows))
+        chosen = [(r, 1) for r in order[: there - both]]
+        chosen += [(r, 0) for r in order[::-1][: absent - both]]
+        for row, value in chosen:
+            label[row, c], is_confident[row, c] = value, True
+    return label, is_confident
+
+
+@settings(deadline=None, max_examples=25)
+@given(seed=seeds, share=st.sampled_from([0.1, 0.5, 0.8]))
+def test_multilabel_pseudo_labels_match_the_prior(seed, share):
+    rng = np.random.default_rng(seed)
+    score, where = rng.normal(size=(20, 3)).astype(np.float32), rng.random(20) < 0.7
+    prior = np.array([0.05, 0.3, 0.9], np.float32)
+    # Away from a half, where float32 and float64 round apart.
+    expected = share * where.sum() * np.concatenate([prior, 1 - prior])
+    assume((abs(expected % 1 - 0.5) > 1e-4).all())
+    label, is_confident = losses.multilabel_pseudo_labels(
+        jnp.array(score), jnp.array(where), jnp.array(prior), share=share
     )
-    jax.tree.map(np.testing.assert_array_equal, with_label, with_other)
+    wanted, is_wanted = labels_by_sorting(score, where, prior, share)
+    np.testing.assert_array_equal(is_confident, is_wanted)
+    np.testing.assert_allclose(label, wanted, rtol=1e-5)
 
 
-@pytest.mark.parametrize("multilabel", [False, True])
-def test_a_batch_without_labels_is_finite_and_does_not_move_the_classifier(multilabel):
-    score, bcoding, label, _ = batch_of(3)
-    nowhere = jnp.zeros(len(score), bool)
-    (total, terms), slope = jax.value_and_grad(
-        lambda s: losses.dsh_objective(s, bcoding, label, nowhere, multilabel=multilabel),
-        has_aux=True,
-    )(score)
-    assert terms["classification"] == 0
-    assert np.isfinite(total)
-    np.testing.assert_array_equal(slope, np.zeros_like(slope))
-
-
-def test_objective_gradient_agrees_with_finite_differences():
-    score, bcoding, label, is_labelled = batch_of(4)
-    gradients_are_right(
-        lambda s, b: losses.dsh_objective(
-            s, b, label, is_labelled, bit_balance=1.0, decorrelation=1.0
-        )[0],
-        score,
-        bcoding,
+def test_multilabel_pseudo_labels_are_those_of_the_whole_batch():
+    rng = np.random.default_rng(0)
+    score, where = rng.normal(size=(20, 3)).astype(np.float32), rng.random(20) < 0.7
+    label = functools.partial(
+        losses.multilabel_pseudo_labels, prior_C=jnp.array([0.1, 0.3, 0.9]), share=0.5
     )
-
-
-# Four devices.
-
-
-@functools.cache
-def shared_objective(reduction, axis_name):
-    """Compile the objective and gradients of two layers, whose weights every device holds."""
-
-    def objective(weights, feature, label, is_labelled):
-        bcoding = jax.nn.sigmoid(feature @ weights["bcoding"])
-        return losses.dsh_objective(
-            bcoding @ weights["classifier"], bcoding, label, is_labelled,
-            bit_balance=2.0, decorrelation=3.0, r=0.5,
-            image_BxHxWxC=feature[:, :, None, None],
-            decoded_BxHxWxC=jax.nn.sigmoid(bcoding @ weights["decoder"])[:, :, None, None],
-            reduction=reduction, axis_name=axis_name,
-        )  # fmt: skip
-
-    function = jax.value_and_grad(objective, has_aux=True)
-    if axis_name is None:
-        return jax.jit(function)
-    return jax.pmap(
-        lambda *args: jax.lax.pmean(function(*args), axis_name),
-        axis_name=axis_name,
-        in_axes=(None, 0, 0, 0),
+    one = label(jnp.array(score), jnp.array(where))
+    four = jax.pmap(functools.partial(label, axis_name="batch"), axis_name="batch")(
+        score.reshape(4, 5, 3), where.reshape(4, 5)
     )
+    for found, wanted in zip(four, one, strict=True):
+        np.testing.assert_array_equal(found.reshape(20, 3), wanted)
 
 
-@pytest.mark.parametrize("reduction", ["mean", "sum"])
+def test_equal_scores_are_not_believed():
+    label, is_confident = losses.multilabel_pseudo_labels(
+        jnp.zeros((4, 2)), jnp.ones(4, bool), jnp.array([0.5, 0.5]), share=1.0
+    )
+    assert not is_confident.any()
+    np.testing.assert_array_equal(label, np.full((4, 2), 0.5))
+
+
 @pytest.mark.parametrize(
-    "labelled",
+    ("call", "message"),
     [
-        [True] * 5 + [False] * 15,  # the first device has all of the labelled rows
-        [False] * 3 + [True] * 3 + [False] * 13 + [True],  # 2, 1, 0 and 1 of them
-        [False] * 20,
+        (lambda: losses.pseudo_labels(two, threshold=0.0), r"threshold is 0.0; a probability in"),
+        (lambda: losses.pseudo_labels(two, threshold=1.01), r"threshold is 1.01; a probability in"),
+        (
+            lambda: losses.multilabel_pseudo_labels(two, two[:, 0] > 0, two[0], share=0.0),
+            "share is 0.0; a share of the rows",
+        ),
+        (lambda: losses.ramp_up(jnp.float32(0), share=1.5), "ramp is 1.5; a share of the steps"),
     ],
 )
-def test_four_devices_give_the_value_and_gradient_of_one(reduction, labelled):
-    rng = np.random.default_rng(5)
-    weights = {
-        "bcoding": jnp.array(rng.normal(size=(7, 6)), jnp.float32),
-        "classifier": jnp.array(rng.normal(size=(6, 3)), jnp.float32),
-        "decoder": jnp.array(rng.normal(size=(6, 7)), jnp.float32),
-    }
-    feature = jnp.array(rng.random((20, 7)), jnp.float32)
-    _, _, label, is_labelled = batch_of(5, rows=20, labelled=labelled)
-    rows = feature, label, is_labelled
-    spread = jax.tree.map(lambda a: a.reshape(4, 5, *a.shape[1:]), rows)
-    one = shared_objective(reduction, None)(weights, *rows)
-    four = shared_objective(reduction, "batch")(weights, *spread)
-    for device in range(4):
-        own = jax.tree.map(lambda a, d=device: a[d], four)
-        chex.assert_trees_all_close(own, one, rtol=1e-5, atol=1e-6)
+def test_settings_of_unlabelled_rows_are_checked(call, message):
+    with pytest.raises(ValueError, match=message):
+        call()
 
 
 # Errors.
 
-two, four = jnp.ones((2, 3)), jnp.ones((4, 3))
-everywhere = jnp.ones(2, bool)
 picture = jnp.ones((2, 4, 4, 1))
 
 
@@ -421,18 +344,6 @@ picture = jnp.ones((2, 4, 4, 1))
         (
             lambda: losses.weight_penalty({"encoder": params["encoder"]}, kernels="classifier"),
             "no leaf named 'kernel' in the set 'classifier': nothing to penalise",
-        ),
-        (
-            lambda: losses.dsh_objective(two, two, two, everywhere, reduction="max"),
-            "reduction is 'max'; it must be 'mean' or 'sum'",
-        ),
-        (
-            lambda: losses.dsh_objective(two, two, two, everywhere, r=0.5),
-            "r is 0.5, .* but an image or its decoding is missing: pass both, or set r=0",
-        ),
-        (
-            lambda: losses.dsh_objective(two, two, two, everywhere, multilabel=True, exponent=0),
-            "exponent is 0",
         ),
     ],
 )

@@ -14,14 +14,9 @@ from configs import default
 from dsh_jax import build, parallel
 from dsh_jax.augment import augment
 from dsh_jax.models import DSH, Outputs
+from dsh_jax.objectives import hashing_objective
 from dsh_jax.optimizer import make_optimizer
-from dsh_jax.step import (
-    autoencoder_objective,
-    beta_schedule,
-    create_state,
-    hashing_objective,
-    train_step,
-)
+from dsh_jax.step import beta_schedule, create_state, train_step
 
 pytestmark = pytest.mark.usefixtures("quick")
 
@@ -290,41 +285,3 @@ def test_beta_must_stay_above_zero(beta, growth):
 
 
 # Two images whose terms are known by hand; the second is unlabelled.
-OUTPUTS = Outputs(
-    feature=np.zeros((2, 3), np.float32),
-    logit=np.zeros((2, 4), np.float32),
-    bcoding=np.array([[1, 1, 0, 0], [1, 1, 1, 1]], np.float32),
-    score=np.zeros((2, 10), np.float32),
-    decoded=np.full((2, 2, 2, 1), 0.5, np.float32),
-)
-BATCH = {"label": np.eye(10, dtype=np.float32)[:2], "is_labelled": np.array([True, False])}
-
-
-@pytest.mark.parametrize(
-    ("applied_to", "binarization", "balance"),
-    [("bcoding", -0.25, 0.125), ("sigmoid", 0.0, 0.0)],
-)
-def test_objective_reads_bcoding_or_the_sigmoid(applied_to, binarization, balance):
-    objective = hashing_objective(multilabel=False, applied_to=applied_to)
-    _, terms = objective(OUTPUTS, None, BATCH, None)
-    np.testing.assert_allclose(terms["binarization"], binarization)
-    np.testing.assert_allclose(terms["balance"], balance)
-    np.testing.assert_allclose(terms["classification"], np.log(10), rtol=1e-6)
-
-
-def test_objective_is_the_margin_loss_for_multi_label_data():
-    objective = hashing_objective(multilabel=True, applied_to="bcoding")
-    _, terms = objective(OUTPUTS, None, BATCH, None)
-    assert float(terms["classification"]) == 0.5  # |1 − 0| / 2
-
-
-def test_objective_refuses_another_activation():
-    with pytest.raises(ValueError, match="applied_to is 'logit'; it must be 'bcoding' or"):
-        hashing_objective(multilabel=False, applied_to="logit")
-
-
-def test_autoencoder_reads_every_row_and_no_label():
-    image = np.stack([np.zeros((2, 2, 1)), np.ones((2, 2, 1))])
-    total, terms = autoencoder_objective(reconstruction="mse")(OUTPUTS, image, {}, None)
-    assert float(total) == 0.25
-    assert terms.keys() == {"reconstruction"}

@@ -2,13 +2,28 @@
 
 Rows without suffix hash the 784 grey pixels, `-VGGF` rows the activations of a network that was
 trained on ImageNet, whose weights are not ours to give: set `vggf_path` to them. The deep rows all
-have the network and the schedule of configs/mnist.py:modern; none was trained before.
+have the network and augmentation of configs/mnist.py:modern, batches and steps alike; none was
+trained before.
 """
 
 from ml_collections import ConfigDict
 
 DEEP = "ours, from scratch"
 VGGF = "VGG-F, ImageNet"
+# What a row learns from unlabelled rows by, where there are some. The other deep rows have batches
+# of labelled rows only.
+UNLABELLED = (
+    (
+        "DHS",
+        (
+            ("semi.pseudo_label", 1.0),
+            ("semi.consistency", 1.0),
+            ("training.ema_decay", 0.99),
+            ("training.labelled_share", 0.5),
+        ),
+    ),
+    ("SSDH", (("training.labelled_share", 0.5),)),
+)
 
 # Name of the row, what makes its features, the method, how many seeds.
 ROWS = (
@@ -26,6 +41,7 @@ ROWS = (
     ("SH", "pixels", "sh", 1),
     ("LSH", "pixels", "lsh", 10),
     # Not in the paper.
+    ("DHS, labels alone", DEEP, "dhs", 3),
     ("SSDH-Yang", DEEP, "ssdh_yang", 3),
     ("CNNH+", DEEP, "cnnh_plus", 3),
     ("HashNet", DEEP, "hashnet", 3),
@@ -58,6 +74,14 @@ def get_config(variant: str = "full") -> ConfigDict:
     config.own_protocol = "paper"
     config.others_protocol = "ssdh"
     config.settings = ()  # of every run, (("training.hashing_steps", 5), …)
+    # Of deep rows under the others' protocol: 25 epochs of its 5,000 labelled images.
+    config.few_labels = (
+        ("training.hashing_epochs", 0.0),
+        ("training.hashing_steps", 1000),
+        ("evaluation.validate_every_epochs", 0.0),
+        ("evaluation.validate_every_steps", 500),
+    )
+    config.unlabelled = UNLABELLED
     config.rows = ROWS
     if variant == "paper":
         config.rows = ROWS[:13]
@@ -68,6 +92,7 @@ def get_config(variant: str = "full") -> ConfigDict:
         config.bits = (12,)
         config.seeds = 1
         config.own_protocol = "ssdh"
+        config.few_labels = ()
         config.settings = (
             ("training.hashing_steps", 5),
             ("model.width", 1 / 16),
