@@ -17,13 +17,14 @@ import importlib
 import sys
 from collections.abc import Mapping, Sequence
 
+import numpy as np
 from absl import app, flags
 from etils import epath
 from ml_collections import ConfigDict
 
 from experiments import console  # first: it quiets TensorFlow before its import
 
-from dsh_jax import build, comparison, plots, shallow  # isort: skip
+from dsh_jax import build, comparison, plots, radius_metrics, retrieval, shallow  # isort: skip
 from dsh_jax.comparison import Row  # isort: skip
 from experiments import sweep, sweep_runs, sweep_status  # isort: skip
 from experiments.sweep_runs import Run  # isort: skip
@@ -87,8 +88,46 @@ def row_of(
     return Row(name, protocol, features, 0 if is_unsupervised else labels, found, missing)
 
 
-def write(config: ConfigDict, workdir: epath.Path, title: str, rows: Sequence[Row]) -> str:
-    """Write a comparison's tables and figures; return it as Markdown."""
+def precision_recall(name: str, folder: epath.Path) -> plots.Curve | None:
+    """Return precision against recall of a run's codes, a point for each Hamming radius.
+
+    Args:
+      name: of the curve.
+      folder: of the run; without codes there is no curve.
+    """
+    files = sorted(folder.glob("eval/*.npz"), key=lambda path: int(path.stem))
+    if not files:
+        return None
+    with files[-1].open("rb") as file, np.load(file) as saved:
+        part = next(n.removesuffix("_code") for n in saved.files if n.endswith("_code")
+                    and not n.startswith("query"))  # fmt: skip
+        counts = retrieval.distance_counts(
+            saved["query_code"],
+            saved["query_label"],
+            saved[f"{part}_code"],
+            saved[f"{part}_label"],
+            bits=int(saved["bits"]),
+        )
+    precision_D, recall_D = radius_metrics.precision_recall_by_radius(*counts)
+    return plots.Curve(name, np.asarray(recall_D), np.asarray(precision_D))
+
+
+def write(
+    config: ConfigDict,
+    workdir: epath.Path,
+    title: str,
+    rows: Sequence[Row],
+    curves: Sequence[plots.Curve],
+) -> str:
+    """Write a comparison's tables and figures; return it as Markdown.
+
+    Args:
+      config: of the tables.
+      workdir: theirs.
+      title: of the comparison.
+      rows: of its methods.
+      curves: precision against recall of the longest codes.
+    """
     paper_1 = comparison.read_paper(PAPER / "table1_map.csv", config.dataset)
     paper_2 = comparison.read_paper(PAPER / "table2_precision.csv", config.dataset)
     longest = max(config.bits)
@@ -118,6 +157,11 @@ def write(config: ConfigDict, workdir: epath.Path, title: str, rows: Sequence[Ro
         plots.save_lines(
             folder / "figure_5.png", heading, curves, xlabel="k", ylabel="precision at k"
         )
+    if curves:
+        plots.save_lines(
+            folder / "precision_recall.png", f"{heading}, {longest} bits", curves,
+            **plots.PRECISION_RECALL,
+        )  # fmt: skip
     return "\n".join(page)
 
 
@@ -154,7 +198,15 @@ def run(config: ConfigDict, workdir: epath.Path, *, collect: bool) -> int:
             row_of(config, row, plan[row[0]], runs, labels[plan[row[0]]]) for row in config.rows
         ]
         missing |= any(row.missing and row.missing != NO_WEIGHTS for row in rows)
-        print("\n" + write(config, workdir, title, rows), flush=True)
+        longest = [
+            (row[0], runs.get(repr(point)))
+            for row in config.rows
+            for point in points_of(config, row, plan[row[0]])
+            if (point["model.bits"], point["seed"]) == (max(config.bits), 0)
+        ]
+        found = [precision_recall(name, one.folder) for name, one in longest if one]
+        curves = [curve for curve in found if curve]
+        print("\n" + write(config, workdir, title, rows, curves), flush=True)
     print(f"tables: {workdir}")
     return 1 if missing else 0
 

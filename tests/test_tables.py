@@ -1,5 +1,6 @@
 """The comparison's command: which runs it makes, and the tables of what there is."""
 
+import numpy as np
 import pytest
 from etils import epath
 from test_experiments import command
@@ -80,6 +81,25 @@ def test_every_row_of_every_table_is_a_config():
                 changed.update_from_flattened_dict(point)
     with pytest.raises(ValueError, match="unknown variant 'all'; known: full, paper"):
         mnist.get_config("all")
+
+
+def test_precision_recall_is_of_the_codes_that_the_run_wrote(tmp_path):
+    folder = epath.Path(tmp_path)
+    assert tables.precision_recall("ITQ", folder) is None
+    (folder / "eval").mkdir()
+    arrays = {
+        "bits": 8,
+        "query_code": np.array([[0]], np.uint8),
+        "query_label": np.array([[1, 0]], np.uint8),
+        # Distances 0, 1 and 8; the second is wrong.
+        "protocol_code": np.array([[0], [1], [255]], np.uint8),
+        "protocol_label": np.array([[1, 0], [0, 1], [1, 0]], np.uint8),
+    }
+    np.savez(folder / "eval" / "0.npz", **arrays)
+    curve = tables.precision_recall("ITQ", folder)
+    assert curve.name == "ITQ"
+    np.testing.assert_allclose(curve.x, [0.5] * 8 + [1])
+    np.testing.assert_allclose(curve.y, [1] + [0.5] * 7 + [2 / 3])
 
 
 @pytest.mark.slow  # five minutes
