@@ -41,11 +41,7 @@ def get_config(variant: str = "intended"):
         config.training.hashing_epochs = 6.0
     if variant == "semi":
         config.data.labels_per_class = 10
-        config.semi.pseudo_label = 1.0
-        config.semi.consistency = 1.0
-        config.training.batch_size = 128
-        config.training.labelled_share = 0.25
-        config.training.ema_decay = 0.99
+        config.data.label_fraction = 1.0
         config.training.hashing_epochs = 0.0
         config.training.hashing_steps = 1000
         config.evaluation.validate_every_epochs = 0.0

@@ -2,6 +2,7 @@
 
 import importlib
 
+import numpy as np
 import pytest
 import tiny
 from etils import epath
@@ -16,7 +17,7 @@ EXTRA = {"cifar10": ("cpu",), "mirflickr": ("subset",)}
 VARIANTS = [
     (name, variant)
     for name in NAMES
-    for variant in ("intended", "printed", "modern", "smoke", *EXTRA.get(name, ()))
+    for variant in ("intended", "printed", "modern", "semi", "smoke", *EXTRA.get(name, ()))
 ]
 SIDES = {"digits": (32, 1), "mnist": (28, 1), "cifar10": (32, 3)}  # of the images, with channels
 
@@ -37,7 +38,8 @@ def test_config_builds_network_and_stages(name, variant):
     config = get_config(name, variant)
     side, channels = SIDES.get(config.data.name, (config.data.image_size, 3))
     model = build.make_model(config, tiny.source(side=side, channels=channels))
-    made = stages.make_stages(config, model, steps_per_epoch=100, multilabel=True)
+    prior_C = np.full(model.classes, 0.1, np.float32)
+    made = stages.make_stages(config, model, 100, multilabel=True, prior_C=prior_C)
     assert made[-1].stop > 0
     assert stages.duration(config.evaluation, "validate_every", 100) > 0
 
