@@ -46,9 +46,9 @@ def points_of(config: ConfigDict, row: Sequence, protocol: str) -> list[dict]:
     name, features, method, seeds = row
     settings = {"data.protocol": protocol, "method": method}
     if method not in shallow.METHODS:
-        settings["training.labelled_share"] = 1.0
+        settings |= {"training.labelled_share": 1.0, **dict(config.deep)}
         if protocol == config.others_protocol:
-            settings |= dict(config.few_labels) | dict(dict(config.unlabelled).get(name, ()))
+            settings |= dict(dict(config.unlabelled).get(name, ()))
     elif config.vggf_path and features.startswith("VGG-F"):
         settings |= {"shallow.features": "vggf", "shallow.features_path": config.vggf_path}
     else:

@@ -19,7 +19,7 @@ from dsh_jax.run import read_metrics
 pytestmark = [pytest.mark.usefixtures("quick"), pytest.mark.slow]
 
 RATES = np.geomspace(5e-4, 4e-3, 8).tolist()
-CHECKED = (0, 7)  # of the eight: on the first and on the last device
+ENDS = (0, 7)  # of the eight: on the first and on the last device
 
 
 def at_rate(number):
@@ -70,7 +70,7 @@ def test_stopped_points_go_on_to_their_end(rates):
     assert outcomes == [["interrupted"] * 8, ["complete"] * 8]
 
 
-@pytest.mark.parametrize("number", CHECKED)
+@pytest.mark.parametrize("number", range(8))
 def test_eight_learning_rates_on_four_devices_are_eight_runs(rates, number):
     folder, _, _ = rates
     assert_same_records(folder / str(number), alone(number))
@@ -118,9 +118,9 @@ def test_one_device_trains_the_same_points(tmp_path, monkeypatch):
     one = jax.local_devices()[:1]
     monkeypatch.setattr(jax, "local_devices", lambda: one)
     monkeypatch.setattr(jax, "local_device_count", lambda: 1)
-    folders = [tmp_path / str(i) for i in CHECKED]
-    population.train([at_rate(i) for i in CHECKED], folders)
-    for number, folder in zip(CHECKED, folders, strict=True):
+    folders = [tmp_path / str(i) for i in ENDS]
+    population.train([at_rate(i) for i in ENDS], folders)
+    for number, folder in zip(ENDS, folders, strict=True):
         np.testing.assert_allclose(losses(folder), losses(alone(number)), atol=1e-4)
 
 

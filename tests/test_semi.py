@@ -64,9 +64,7 @@ def test_terms_by_hand():
 
 def test_several_labels_learn_the_probability_where_none_is_believed():
     prior_C = np.array([0.5, 0.01, 0.01], np.float32)
-    label_of = semi.labeller(
-        multilabel=True, threshold=0.9, confident_share=0.5, prior_C=prior_C
-    )
+    label_of = semi.labeller(multilabel=True, threshold=0.9, confident_share=0.5, prior_C=prior_C)
     objective = semi.semi_objective(
         nothing, label_of, multilabel=True, pseudo_label=1.0, consistency=0.0, ramp=0.0
     )

@@ -14,7 +14,7 @@ def get_config(variant: str = "full") -> ConfigDict:
     config = mnist.get_config(variant)
     config.dataset = "CIFAR-10"
     config.base = "configs/cifar10.py:" + ("smoke" if variant == "smoke" else "modern")
-    config.few_labels = ()
+    config.deep = ()
     config.rows = tuple(
         (name, "gist" if features == "pixels" else features, method, seeds)
         for name, features, method, seeds in config.rows

@@ -74,12 +74,12 @@ def get_config(variant: str = "full") -> ConfigDict:
     config.own_protocol = "paper"
     config.others_protocol = "ssdh"
     config.settings = ()  # of every run, (("training.hashing_steps", 5), …)
-    # Of deep rows under the others' protocol: 25 epochs of its 5,000 labelled images.
-    config.few_labels = (
+    # Of deep rows: 27 epochs of the labelled images of the others' protocol, 2 of the own one's.
+    config.deep = (
         ("training.hashing_epochs", 0.0),
         ("training.hashing_steps", 1000),
         ("evaluation.validate_every_epochs", 0.0),
-        ("evaluation.validate_every_steps", 500),
+        ("evaluation.validate_every_steps", 1000),
     )
     config.unlabelled = UNLABELLED
     config.rows = ROWS
@@ -92,7 +92,7 @@ def get_config(variant: str = "full") -> ConfigDict:
         config.bits = (12,)
         config.seeds = 1
         config.own_protocol = "ssdh"
-        config.few_labels = ()
+        config.deep = ()
         config.settings = (
             ("training.hashing_steps", 5),
             ("model.width", 1 / 16),
