@@ -12,11 +12,11 @@ Expected, not measured: `modern` on one GPU (VGG-like 2-2-3-3-3, 60 epochs, bflo
   database of memorised training rows that gives a tie-aware mAP of .938 to .947 (database=train),
   and .83 to .85 where the database is classified as well as the queries (database=unseen).
 
-Expected, not measured: `semi`, 4,000 labels, 40,000 steps of 64 labelled and 448 unlabelled images on
-one GPU, the recipe of FixMatch with the teacher's B as a second target.
+Expected, not measured: `semi`, 4,000 labels, 40,000 steps of 64 labelled and 448 unlabelled images
+on one GPU, the recipe of FixMatch with the teacher's B as a second target.
   python -m experiments.train --config=configs/cifar10.py:semi --workdir=runs/cifar10-semi
-  Test accuracy .92 to .94, between the published 89 % of mean teachers and 95.7 % of FixMatch's full
-  million steps; with one code a class mAP .85 or more (database=unseen).
+  Test accuracy .92 to .94, between the published 89 % of mean teachers and 95.7 % of FixMatch's
+  full million steps; with one code a class mAP .85 or more (database=unseen).
 """
 
 from configs import default
