@@ -10,11 +10,22 @@ from etils import epath
 from ml_collections import ConfigDict
 from PIL import Image
 
-from dsh_jax import build, contact_sheet, plots, retrieval, stages
+from dsh_jax import (
+    build,
+    codes,
+    confusion,
+    contact_sheet,
+    plots,
+    report_codes,
+    report_cross,
+    retrieval,
+    stages,
+)
 from dsh_jax.augment import pad_small, to_unit
 from dsh_jax.data.source import Source
 from dsh_jax.evaluate import Evaluation
-from dsh_jax.report import Gallery, write_report
+from dsh_jax.report import write_report
+from dsh_jax.report_images import Gallery
 from dsh_jax.run import environment, read_metrics, write_images
 
 
@@ -26,6 +37,7 @@ def neighbours(
     database_RxW: np.ndarray,
     *,
     count: int = 10,
+    database: Source | None = None,
 ) -> Gallery:
     """Return queries with their nearest database images.
 
@@ -36,21 +48,24 @@ def neighbours(
       database_rows: row numbers [R].
       database_RxW: their packed codes.
       count: neighbours of each query, at most R.
+      database: images and labels of the database, where they are another data set's: then nothing
+        is said of relevance.
 
     Returns:
       Gallery; ties go to the lower database index.
     """
     distance, index = retrieval.search(query_QxW, database_RxW, min(count, len(database_rows)))
     found = database_rows[np.asarray(index)]
-    label = source.label_NxC
-    shared = (label[query_rows][:, None] * label[found]).sum(-1)
+    relevant, label = None, source.label_NxC
+    if database is None:
+        database, relevant = source, (label[query_rows][:, None] * label[found]).sum(-1) > 0
     return Gallery(
         query_image=source.images.take(query_rows),
         query_label=[names(source, row) for row in query_rows],
-        neighbour_image=source.images.take(found),
-        neighbour_label=[[names(source, row) for row in line] for line in found],
+        neighbour_image=database.images.take(found),
+        neighbour_label=[[names(database, row) for row in line] for line in found],
         distance=np.asarray(distance),
-        relevant=shared > 0,
+        relevant=relevant,
     )
 
 
@@ -126,6 +141,29 @@ def augmented(
     return image_NxTxHxWxC if (image_NxTxHxWxC != image_NxTxHxWxC[:, :1]).any() else None
 
 
+def pick_queries(
+    ap_Q: np.ndarray, rng: np.random.Generator, *, count: int = 10
+) -> dict[str, np.ndarray]:
+    """Return which queries a report shows.
+
+    Args:
+      ap_Q: their average precisions.
+      rng: draws some.
+      count: of each kind, at most Q; half as many of the best, which look alike.
+
+    Returns:
+      Title to positions: at random, in their order; with the lowest and with the highest average
+      precision, the extreme ones first, equal ones in their order.
+    """
+    return {
+        "Queries drawn at random": np.sort(rng.permutation(len(ap_Q))[:count]),
+        "Queries with the lowest average precision": np.argsort(ap_Q, kind="stable")[:count],
+        "Queries with the highest average precision": np.argsort(-ap_Q, kind="stable")[
+            : -(-count // 2)
+        ],
+    }
+
+
 def report_run(
     config: ConfigDict, described: build.Run, evaluation: Evaluation, workdir: epath.PathLike
 ) -> epath.Path:
@@ -144,13 +182,8 @@ def report_run(
     source, split = described.source, described.split
     query = evaluation.encoded["query"].packed_NxW
     headline = next(iter(evaluation.results))
-    ap_Q = evaluation.results[headline].ap_Q
-    shown = min(10, len(ap_Q))
     rng = np.random.default_rng(config.data.split_seed)
-    picks = {
-        "Queries drawn at random": np.sort(rng.permutation(len(ap_Q))[:shown]),
-        "Queries with the lowest average precision": np.argsort(ap_Q, kind="stable")[:shown],
-    }
+    picks = pick_queries(evaluation.results[headline].ap_Q, rng)
     galleries = {
         title: neighbours(
             source,
@@ -169,7 +202,16 @@ def report_run(
     trained = rng.choice(split.train, min(6, len(split.train)), replace=False)
     results = {f"database={part}": result for part, result in evaluation.results.items()}
     numbers = {title: dict(result.metrics) for title, result in results.items()}
-    numbers[f"database={headline}"] |= evaluation.code
+    # The accuracy beside the mAP, what is said of bits beside their figure.
+    of_bits = dict(evaluation.code)
+    for name in ("accuracy", "accuracy_by_bits"):
+        numbers[f"database={headline}"][name] = of_bits.pop(name)
+    bits, database = config.model.bits, evaluation.encoded[headline].packed_NxW
+    of_bits |= report_codes.bit_statistics(
+        codes.unpack_bits(query, bits), evaluation.encoded["query"].bcoding_NxK
+    )
+    label = {part: source.label_NxC[rows] for part, rows in evaluation.rows.items()}
+    drawn = rng.permutation(len(database))[:500]
     sheets = {title: neighbour_sheet(gallery) for title, gallery in galleries.items()}
     if original is not None:
         both = np.concatenate([original, decoded])
@@ -201,7 +243,20 @@ def report_run(
         precision_at=[
             plots.precision_at(title, result.metrics) for title, result in results.items()
         ],
+        confusion=confusion.of_codes(
+            (query, label["query"]),
+            (database, label[headline]),
+            source.label_names,
+            bits=bits,
+            title=f"database={headline}",
+        ),
+        plane=report_codes.plane(
+            codes.unpack_bits(database[drawn], bits), label[headline][drawn], source.label_names
+        ),
+        bit_mean=evaluation.bit_mean_K,
+        bits=of_bits,
         galleries=galleries,
+        cross_domain=report_cross.load(folder, evaluation.step),
         original=original,
         decoded=decoded,
         augmented=augmented(config, described, np.sort(trained)),
@@ -210,7 +265,6 @@ def report_run(
             for record in read_metrics(folder / "metrics.jsonl")
             if any(name.startswith(("train/", "valid/")) for name in record)
         ],
-        bit_mean=evaluation.bit_mean_K,
         config=config.to_dict(),
     )
     return path

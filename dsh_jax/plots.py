@@ -22,6 +22,12 @@ COLOURS = {  # text and axes, then the lines
     "light": ("#33373d", "#0b5cad", "#c2410c", "#1b7f4b", "#7b3fa0"),
     "dark": ("#c9cdd3", "#7db7f5", "#f5a36b", "#5cc98f", "#c79be8"),
 }
+# Ten colours that the colour-blind can tell apart, on light and dark (Petroff, arXiv:2107.02270,
+# 2021), each with a shape of its own.
+CLASS_MARKS = (
+    *(("#3f90da", "o"), ("#ffa90e", "s"), ("#bd1f01", "^"), ("#94a4a2", "D"), ("#832db6", "v")),
+    *(("#a96b59", "P"), ("#e76300", "X"), ("#b9ac70", "<"), ("#717581", ">"), ("#92dadd", "*")),
+)
 
 
 @dataclasses.dataclass(frozen=True)

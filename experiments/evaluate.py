@@ -1,7 +1,12 @@
-"""Evaluate a trained run again, or the codes of any program.
+"""Evaluate a trained run again, on its own data and on others, or the codes of any program.
 
 python -m experiments.evaluate --workdir=runs/mnist-48
+python -m experiments.evaluate --workdir=runs/mnist-48 --on=configs/digits.py
 python -m experiments.evaluate --codes=codes.npz --k=100,1000 --presets=hashnet@5000,orthohash
+
+--on takes the config of another data set, and --on.data.data_dir=… and the like change its
+settings: the run's network encodes the images, none of which it was trained on. The numbers go to
+the run's eval/on_digits.json, and the report shows them.
 
 Which files --codes takes is said in `dsh_jax.code_files.load`.
 """
@@ -13,14 +18,30 @@ from collections.abc import Callable
 
 from absl import app, flags, logging
 from etils import epath
+from ml_collections import config_flags
 
 from experiments import console  # first: it quiets TensorFlow before its import
 
-from dsh_jax import build, code_files, codes, evaluate, gallery, plots, presets, results  # isort: skip
+from dsh_jax import (  # isort: skip
+    build,
+    code_files,
+    codes,
+    cross_domain,
+    evaluate,
+    gallery,
+    plots,
+    presets,
+    report_cross,
+    results,
+    shallow,
+)
 from dsh_jax.code_set import CodeSet  # isort: skip
 from dsh_jax.run import read_config  # isort: skip
 
 _WORKDIR = flags.DEFINE_string("workdir", None, "Folder of the run.")
+_ON = config_flags.DEFINE_config_file(
+    "on", None, "Config of another data set, which the run's network is evaluated on too."
+)
 _CODES = flags.DEFINE_string("codes", None, "File or folder of codes.")
 _DATABASE = flags.DEFINE_string("database", "train", "Which database of an .npz file of codes.")
 _BITS = flags.DEFINE_integer("bits", None, "Bits of packed codes.", lower_bound=1)
@@ -41,15 +62,30 @@ flags.register_validator(
 
 
 def evaluate_run(folder: epath.Path) -> None:
-    """Evaluate a run's best checkpoint; print its table and write its report."""
+    """Evaluate a run's best checkpoint; print its table and write its report.
+
+    With --on, print the table of the other data set as well, and keep it in the run's folder.
+    """
     unused = [name for name in OF_CODES if flags.FLAGS[name].present]
     if unused:
         raise ValueError(f"--{unused[0]} belongs to --codes; leave it out with --workdir")
     config = read_config(folder)
+    if config.method in shallow.METHODS:
+        raise ValueError(
+            f"{folder} is a run of {config.method}, which fits features: it has no network to "
+            "encode images with. Pass a run of another method."
+        )
     described = build.build(config)
+    # First: what is wrong with it is said at once.
+    other = cross_domain.load_other(_ON.value, config, described) if _ON.value else None
     evaluation = evaluate.evaluate_run(config, described, folder)
-    page = gallery.report_run(config, described, evaluation, folder)
     print(f"\n{results.table(evaluation.results, evaluation.code, evaluation.rows)}\n")
+    if other:
+        found = cross_domain.evaluate_on(other, _ON.value, config, described, evaluation)
+        lines = [f"on {found.data}", *(f"{name}: {text}" for name, text in found.facts.items())]
+        print("\n".join([*lines, "", results.metrics_table(found.metrics), ""]))
+        logging.info("numbers: %s", report_cross.save(folder, found))
+    page = gallery.report_run(config, described, evaluation, folder)
     logging.info("report: %s", page)
 
 
@@ -131,6 +167,8 @@ def main(argv):
     console.quiet()
     with console.clear_errors():
         if _CODES.value:
+            if flags.FLAGS["on"].present:
+                raise ValueError("--on belongs to --workdir; leave it out with --codes")
             evaluate_codes(epath.Path(_CODES.value).expanduser().resolve())
         else:
             evaluate_run(epath.Path(_WORKDIR.value))

@@ -138,11 +138,20 @@ def test_codes_and_workdir_exclude_each_other():
     assert "Exactly one of (workdir, codes) must have a value" in last_line(process.stderr)
 
 
-def test_flags_of_codes_are_refused_with_a_run():
-    process = command("evaluate", "--workdir=runs/a", "--k=1")
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        (("--workdir=runs/a", "--k=1"), "--k belongs to --codes; leave it out with --workdir"),
+        (
+            ("--codes=a.npz", "--on=configs/digits.py"),
+            "--on belongs to --workdir; leave it out with --codes",
+        ),
+    ],
+)
+def test_flags_of_codes_and_of_runs_exclude_each_other(flags, message):
+    process = command("evaluate", *flags)
     assert process.returncode == 1
-    message = "error: --k belongs to --codes; leave it out with --workdir"
-    assert last_line(process.stderr) == message
+    assert last_line(process.stderr) == f"error: {message}"
 
 
 def test_line_of_precision_at_k_is_in_the_order_of_k():

@@ -62,6 +62,25 @@ def test_labels_are_named():
     assert result.neighbour_label == [["a, d", "h", ""], ["b", "h", ""]]
 
 
+def test_nothing_is_said_of_relevance_to_another_data_set():
+    database = dataclasses.replace(labelled_source(), label_names=tuple("ABCDEFGH"))
+    result = found(count=3, database=database)
+    assert result.relevant is None
+    assert result.query_label == ["a", "b"]
+    assert result.neighbour_label == [["A, D", "H", ""], ["B", "H", ""]]
+    np.testing.assert_array_equal(result.neighbour_image[:, :, 0, 0, 0], [[3, 7, 4], [1, 7, 4]])
+
+
+def test_worst_and_best_queries_are_shown():
+    ap_Q = np.array([0.5, 0.1, 0.9, 0.1, 1.0, 1.0])
+    picks = gallery.pick_queries(ap_Q, np.random.default_rng(0), count=3)
+    random, worst, best = picks.values()
+    np.testing.assert_array_equal(worst, [1, 3, 0])
+    np.testing.assert_array_equal(best, [4, 5])
+    assert len(set(random.tolist())) == 3
+    assert sorted(random) == random.tolist()
+
+
 def test_a_small_database_gives_all_of_its_rows():
     assert found(count=10).distance.shape == (2, 4)
 
@@ -115,6 +134,7 @@ def test_first_database_is_the_headline(brighter, run, evaluation, folder):
     # The accuracy stands in the first column, and the second is empty.
     accuracy = f"<td>{evaluation.code['accuracy']:.4f}</td><td></td>"
     assert f'<th scope="row">Accuracy</th>{accuracy}' in text
+    assert "nearest rows of database=protocol" in text
     assert f"mAP {results['protocol'].metrics['chance']:.4f} for a random ranking" in text
 
 
@@ -122,6 +142,16 @@ def test_first_database_is_the_headline(brighter, run, evaluation, folder):
 def test_page_shows_the_numbers(page, evaluation, part):
     for name in ("map", "map_optimistic", "precision_at_100"):
         assert f"<td>{evaluation.results[part].metrics[name]:.4f}</td>" in page
+
+
+def test_page_shows_the_codes_and_their_classes(page, evaluation):
+    code = evaluation.code
+    for title, name in (("Distinct codes, share of the queries", "distinct_codes"),
+                        ("|Activation − bit|, mean (0 is best)", "quantization_gap")):  # fmt: skip
+        assert f'<th scope="row">{title}</th><td>{code[name]:.4f}</td>' in page
+    assert "Correlation of two bits" in page
+    assert "Principal components of database images" in page
+    assert page.count('<th scope="row">9</th>') == 1  # its line in the confusion
 
 
 def test_page_says_what_it_was_made_of(page, run, evaluation):
@@ -132,7 +162,7 @@ def test_page_says_what_it_was_made_of(page, run, evaluation):
 
 
 def test_page_shows_queries_and_reconstructions(page):
-    assert page.count('<ol class="neighbours">') == 20
+    assert page.count('<ol class="neighbours">') == 10 + 10 + 5
     assert page.count('alt="reconstruction ') == 10
 
 
@@ -168,6 +198,7 @@ def test_tensorboard_holds_neighbours_reconstructions_and_activations(run, evalu
     assert {
         "Queries drawn at random",
         "Queries with the lowest average precision",
+        "Queries with the highest average precision",
         "Originals above, reconstructions below",
         "eval/bcoding",
         "eval/bit_mean",

@@ -1,6 +1,7 @@
 """The report is one well-formed, self-contained page that says what it was given."""
 
 import base64
+import dataclasses
 import html.parser
 import io
 import re
@@ -11,7 +12,12 @@ import pytest
 from etils import epath
 from PIL import Image
 
-from dsh_jax.report import Curve, Gallery, write_report
+from dsh_jax import report_codes, report_tables
+from dsh_jax.confusion import Confusion
+from dsh_jax.plots import Curve
+from dsh_jax.report import write_report
+from dsh_jax.report_cross import CrossDomain, load, save
+from dsh_jax.report_images import Gallery
 
 VOID = {"br", "img", "meta", "source", "wbr"}
 HOSTILE = "<script>alert('1')</script>&\""
@@ -19,12 +25,16 @@ EMPTY = {
     "metrics": {},
     "precision_recall": [],
     "precision_at": [],
+    "confusion": None,
+    "plane": None,
+    "bit_mean": np.zeros(0),
+    "bits": {},
     "galleries": {},
+    "cross_domain": [],
     "original": None,
     "decoded": None,
     "augmented": None,
     "history": [],
-    "bit_mean": np.zeros(0),
 }
 
 
@@ -66,6 +76,29 @@ def _gallery(channels=1, label="cat"):
     )
 
 
+def _confusion(classes=2):
+    rng = np.random.default_rng(0)
+    share_CxC = rng.dirichlet(np.full(classes, 0.1), classes)
+    names = ["cat", "dog", *(f"class {c}" for c in range(2, classes))]
+    return Confusion(share_CxC, np.full(classes, 1 / classes), names, "Of the 10 nearest.")
+
+
+def _plane(names=("cat", "dog")):
+    bit = np.array([[0, 0, 1], [0, 0, 1], [1, 1, 1], [1, 0, 0]], np.uint8)
+    return report_codes.plane(bit, np.eye(2, dtype=np.uint8)[[0, 0, 1, 1]], names)
+
+
+def _cross(data="other", step=8):
+    unmarked = dataclasses.replace(_gallery(), relevant=None)
+    return CrossDomain(
+        data=data,
+        step=step,
+        facts={"Trained on": "digits alone"},
+        metrics={"database=train": {"map": 0.31234, "chance": 0.11, "recall_within_radius_2": 0.7}},
+        galleries={"other among other": _gallery(), "other among digits": unmarked},
+    )
+
+
 def _contents(**changed):
     k = np.array([1, 10, 100])
     contents = {
@@ -77,7 +110,12 @@ def _contents(**changed):
         },
         "precision_recall": [Curve("database=train", np.linspace(0, 1, 49), np.ones(49))],
         "precision_at": [Curve("database=train", k, 1 / k), Curve("database=unseen", k, 0.5 / k)],
+        "confusion": _confusion(),
+        "plane": _plane(),
+        "bit_mean": np.linspace(0.4, 0.625, 48),
+        "bits": {"dead_bits": 3.0, "bit_entropy": 0.98765, "quantization_gap": 0.02},
         "galleries": {"queries drawn at random": _gallery()},
+        "cross_domain": [_cross()],
         "original": np.zeros((4, 8, 6, 1), np.uint8),
         "decoded": np.full((4, 8, 6, 1), 255, np.uint8),
         "augmented": np.zeros((3, 5, 8, 6, 1), np.uint8),
@@ -85,10 +123,14 @@ def _contents(**changed):
             {"step": 0, "train/loss": 2.5, "train/balance": -0.1},
             {"step": 50, "train/loss": np.float32(1.5), "train/balance": 0.0, "valid/map": 0.7},
         ],
-        "bit_mean": np.linspace(0.4, 0.625, 48),
         "config": {"model": {"bits": 48}, "shape": (8, 6), "dtype": np.dtype("float32")},
     }
     return contents | changed
+
+
+@pytest.fixture(scope="module")
+def text(tmp_path_factory):
+    return _write(tmp_path_factory.mktemp("whole"))
 
 
 def _write(folder, **changed):
@@ -103,8 +145,7 @@ def _drawings(page):
     return [base64.b64decode(s.removeprefix(svg)).decode() for s in sources if s.startswith(svg)]
 
 
-def test_page_is_well_formed_and_self_contained(tmp_path):
-    text = _write(tmp_path)
+def test_page_is_well_formed_and_self_contained(text):
     page = Page(text)
     assert text.startswith("<!DOCTYPE html>")
     assert "http" not in text
@@ -115,17 +156,17 @@ def test_page_is_well_formed_and_self_contained(tmp_path):
             assert attributes.get(name, "data:").startswith("data:")
     assert all(attributes["alt"] for attributes in page.every("img"))
     assert all(attributes["scope"] in ("col", "row") for attributes in page.every("th"))
-    # Two precision plots, three of the history, one of the bits; each light and dark.
+    # Precision twice, confusion, codes, bits, three of the history; each light and dark.
     drawings = _drawings(page)
-    assert len(drawings) == 2 * 6
+    assert len(drawings) == 2 * 8
     for drawing in drawings:
         xml.etree.ElementTree.fromstring(drawing)
         assert not re.search(r"(?<!xmlns)(?<!xmlns:xlink)=\"https?:", drawing)
         assert "url(http" not in drawing
 
 
-def test_numbers_and_settings_appear(tmp_path):
-    page = Page(_write(tmp_path))
+def test_numbers_and_settings_appear(text):
+    page = Page(text)
     for words in (
         "digits · 48 bits · intended",
         "A random ranking has an mAP of 0.1.",
@@ -169,7 +210,11 @@ def test_every_text_is_escaped(tmp_path):
         metrics={HOSTILE: {HOSTILE: 0.5}},
         precision_recall=[curve],
         precision_at=[curve],
+        confusion=dataclasses.replace(_confusion(), names=[HOSTILE, "b"], note=HOSTILE),
+        plane=_plane([HOSTILE, "b"]),
+        bits={HOSTILE: 0.5},
         galleries={HOSTILE: _gallery(label=HOSTILE)},
+        cross_domain=[CrossDomain(HOSTILE, 1, {HOSTILE: HOSTILE}, {HOSTILE: {HOSTILE: 1.0}}, {})],
         history=[{"step": 1, "train/" + HOSTILE: 0.5}],
         config={HOSTILE: HOSTILE},
     )
@@ -177,15 +222,14 @@ def test_every_text_is_escaped(tmp_path):
     assert "<script" not in text
     assert "script" not in {tag for tag, _ in page.elements}
     assert f"query 1: {HOSTILE}" in [attributes["alt"] for attributes in page.every("img")]
-    assert page.text.count(HOSTILE) >= 9
+    assert page.text.count(HOSTILE) >= 16
     for drawing in _drawings(page):
         tree = xml.etree.ElementTree.fromstring(drawing)
         assert not [node for node in tree.iter() if node.tag.endswith("script")]
 
 
-def test_same_input_gives_same_bytes(tmp_path):
-    one, two = (_write(tmp_path / name, history=[], precision_at=[]) for name in ("one", "two"))
-    assert one == two
+def test_same_input_gives_same_bytes(text, tmp_path):
+    assert _write(tmp_path) == text
 
 
 def test_written_whole_to_any_kind_of_path(tmp_path):
@@ -197,11 +241,15 @@ def test_written_whole_to_any_kind_of_path(tmp_path):
         assert [entry.name for entry in path.parent.iterdir()] == ["r.html"]
 
 
-def test_empty_parts_are_left_out(tmp_path):
-    full = re.findall("<h2>(.*?)</h2>", _write(tmp_path))
+def test_empty_parts_are_left_out(text, tmp_path):
+    full = re.findall("<h2>(.*?)</h2>", text)
     text = _write(tmp_path, **EMPTY)
     page = Page(text)
-    assert len(full) == 8
+    assert full == [
+        *("Retrieval", "Precision", "Classes among the neighbours", "Codes"),
+        *("Queries and their nearest database images", "Images of other data sets"),
+        *("Reconstructions", "Augmented training images", "Training", "Settings"),
+    ]
     assert re.findall("<h2>(.*?)</h2>", text) == ["Settings"]
     assert not page.every("img")
     assert not page.every("table")
@@ -228,8 +276,9 @@ def test_large_images_are_stored_small_and_shown_smooth(tmp_path):
     assert "--tile:96px;--rendering:auto" in text
     stored = base64.b64decode(image["src"].removeprefix("data:image/jpeg;base64,"))
     shown = np.array(Image.open(io.BytesIO(stored)), np.float32)
-    assert np.abs(shown - photograph).mean() < 4
-    assert len(stored) < 120 * 120
+    small = np.array(Image.fromarray(photograph).resize((96, 96)), np.float32)
+    assert np.abs(shown - small).mean() < 4
+    assert len(stored) < 96 * 96
 
 
 def test_long_labels_are_shortened_with_the_whole_in_the_tooltip(tmp_path):
@@ -267,9 +316,133 @@ def test_values_that_are_no_numbers_are_drawn_as_gaps(tmp_path):
     nothing = Curve("nothing", np.zeros(0), np.zeros(0))
     text = _write(
         tmp_path,
-        metrics={"database=train": {"map": float("nan")}},
-        precision_recall=[Curve("database=train", broken, broken), nothing],
-        precision_at=[Curve("database=train", np.array([1, 2, 3]), broken), nothing],
-        history=[{"step": 0, "train/loss": float("nan")}],
+        **EMPTY
+        | {
+            "metrics": {"database=train": {"map": float("nan")}},
+            "precision_recall": [Curve("database=train", broken, broken), nothing],
+            "precision_at": [Curve("database=train", np.array([1, 2, 3]), broken), nothing],
+            "history": [{"step": 0, "train/loss": float("nan")}],
+        },
     )
     assert "<td>nan</td>" in text
+
+
+def test_every_share_of_a_small_confusion_is_a_number(tmp_path):
+    shares = np.array([[0.975, 0.025], [np.nan, np.nan]])
+    shown = dataclasses.replace(_confusion(), share_CxC=shares)
+    text = _write(tmp_path, **EMPTY | {"confusion": shown})
+    assert '<th scope="row">cat</th><td>97.5</td><td>2.5</td>' in text
+    assert '<th scope="row">dog</th><td></td><td></td>' in text  # no query has the class
+    assert "Of the 10 nearest." in text
+    (alt,) = [attributes["alt"] for attributes in Page(text).every("img")]
+    assert "the query's own class has 0.975 to 0.975" in alt
+
+
+@pytest.mark.parametrize(("classes", "rows"), [(20, 20), (21, report_tables.PAIRS)])
+def test_of_many_classes_the_most_confused_are_numbers(tmp_path, classes, rows):
+    shown = _confusion(classes)
+    text = _write(tmp_path, **EMPTY | {"confusion": shown})
+    assert text.count('<th scope="row">') == rows
+    assert ("In the database, %" in text) == (classes > 20)
+    if classes > 20:
+        wrong = np.where(np.eye(classes, dtype=bool), 0, shown.share_CxC)
+        i, j = np.unravel_index(wrong.argmax(), wrong.shape)
+        names = f'<th scope="row">{shown.names[i]}</th><td>{shown.names[j]}</td>'
+        largest = f"{names}<td>{100 * wrong.max():.1f}</td><td>4.8</td>"
+        assert text.index(largest) == text.index('<th scope="row">')
+
+
+def test_numbers_of_bits_stand_in_one_order(tmp_path):
+    page = Page(
+        _write(tmp_path, **EMPTY | {"bits": {"b": 1.0, "dead_bits": 3.0, "bit_entropy": 0.98765}})
+    )
+    numbers = page.text.split("queries")[1].strip().split("\n")
+    assert numbers[:3] == ["Entropy of a bit, mean (1 is best)0.9877", "Dead bits3", "B1.0000"]
+
+
+def test_other_data_sets_have_their_mean_average_precision_beside_chance(tmp_path):
+    page = Page(_write(tmp_path, **EMPTY | {"cross_domain": [_cross()]}))
+    for words in ("digits alone", "0.3123", "0.1100", "Other among other", "Other among digits"):
+        assert words in page.text
+    assert "Recall within radius 2" not in page.text  # it is in the file of the numbers
+    # Of neighbours with other labels nothing is said but what they are.
+    marks = [attributes for attributes in page.every("span") if attributes.get("class") == "mark"]
+    classes = [attributes.get("class") for attributes in page.every("li")]
+    assert (len(marks), classes.count("unmarked")) == (6, 6)
+    assert page.text.count("2/3 right") == 2
+
+
+def test_kept_results_of_other_data_sets_come_back(tmp_path):
+    folder = epath.Path(tmp_path)
+    path = save(folder, _cross("a/b"))
+    assert path.name == "on_a-b.json"
+    save(folder, _cross("old", step=7))
+    (found,) = load(folder, 8)
+    expected = _cross("a/b")
+    assert (found.data, found.facts, found.metrics) == ("a/b", expected.facts, expected.metrics)
+    assert list(found.galleries) == list(expected.galleries)
+    for one, other in zip(found.galleries.values(), expected.galleries.values(), strict=True):
+        for name, value in vars(other).items():
+            np.testing.assert_array_equal(getattr(one, name), value)
+    assert found.galleries["other among digits"].relevant is None
+    assert load(folder / "elsewhere", 8) == []
+
+
+def test_codes_stand_in_the_plane_of_their_greatest_variance():
+    shown = _plane()
+    # The two images with one code and class are one mark.
+    np.testing.assert_array_equal(np.sort(shown.count_M), [1, 1, 2])
+    double = shown.point_Mx2[shown.count_M == 2]
+    others = shown.point_Mx2[shown.count_M == 1]
+    # Two axes hold all the variance of three codes, so distances are those of the codes.
+    squared = ((others - double) ** 2).sum(axis=1)
+    np.testing.assert_allclose(np.sort(squared), [2, 2], rtol=1e-6)
+    assert sum(shown.explained) == pytest.approx(1)
+    np.testing.assert_allclose((shown.point_Mx2 * shown.count_M[:, None]).sum(axis=0), 0, atol=1e-6)
+
+
+def test_plane_shows_the_most_frequent_classes_and_an_image_by_its_rarest():
+    label = np.array([[1, 0, 0, 0], [1, 1, 0, 0], [1, 1, 1, 0], [1, 0, 0, 0], [0, 0, 1, 0],
+                      [0, 1, 0, 0]], np.uint8)  # fmt: skip
+    bit = np.eye(6, dtype=np.uint8)
+    shown = report_codes.plane(bit, label, list("abcd"), most=2)
+    assert shown.names == ["a", "b"]
+    # The codes are sorted: the last row is the first of them.
+    np.testing.assert_array_equal(shown.class_M, [1, -1, 0, 1, 1, 0])
+
+
+def test_codes_that_are_all_the_same_have_no_plane_and_one_bit_has_a_line():
+    label = np.ones((3, 1), np.uint8)
+    assert report_codes.plane(np.ones((3, 5), np.uint8), label, ["a"]) is None
+    line = report_codes.plane(np.array([[0], [1], [1]], np.uint8), label, ["a"])
+    assert line.explained == (1, 0)
+    assert (line.point_Mx2[:, 1] == 0).all()
+
+
+def test_bit_statistics_worked_by_hand():
+    bit = np.array([[0, 0, 1, 0], [0, 1, 1, 1], [1, 0, 1, 1], [1, 1, 1, 1]], np.uint8)
+    found = report_codes.bit_statistics(bit, np.where(bit, 0.9, 0.2))
+    # The third bit never changes: it has no entropy, and a correlation with none.
+    assert found["bit_entropy_min"] == 0
+    assert found["bit_correlation"] == pytest.approx(1 / 3**0.5)  # of the fourth and the others
+    assert found["distance_from_half"] == pytest.approx((11 * 0.4 + 5 * 0.3) / 16)
+    one = report_codes.bit_statistics(bit[:, :1], bit[:, :1])
+    assert np.isnan(one["bit_correlation"])
+    assert one["bit_entropy_min"] == pytest.approx(1)
+    opposite = report_codes.bit_statistics(np.array([[0, 1], [1, 0]]), np.full((2, 2), 0.5))
+    assert opposite["bit_correlation"] == pytest.approx(1)
+
+
+def test_page_of_many_photographs_stays_small(tmp_path):
+    rng = np.random.default_rng(0)
+    small = Image.fromarray(rng.integers(0, 256, (24, 24, 3), np.uint8))
+    photograph = np.array(small.resize((224, 224), Image.Resampling.BICUBIC))
+    shown = Gallery(
+        query_image=np.broadcast_to(photograph, (25, 224, 224, 3)),
+        query_label=["a"] * 25,
+        neighbour_image=np.broadcast_to(photograph, (25, 10, 224, 224, 3)),
+        neighbour_label=[["a"] * 10] * 25,
+        distance=np.zeros((25, 10), int),
+        relevant=np.ones((25, 10), bool),
+    )
+    assert len(_write(tmp_path, **EMPTY | {"galleries": {"all": shown}})) < 2_000_000
