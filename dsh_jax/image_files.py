@@ -187,4 +187,6 @@ def _resizer(height: int, width: int) -> Callable[[tf.Tensor], tf.Tensor]:
 def _one_line(error: Exception) -> str:
     """Return an error's first line, without TensorFlow's names of its nodes."""
     text = re.sub(r"{{.*?}}", "", getattr(error, "message", None) or str(error)).strip()
+    if text.startswith("Graph execution error"):
+        text = text.split("\n\n")[-1]  # after where in the graph it was
     return text.splitlines()[0][:200] if text else type(error).__name__

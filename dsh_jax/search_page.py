@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-import base64
 import html
-import io
 from collections.abc import Sequence
 from typing import NamedTuple
 
 from etils import epath
 
-from dsh_jax import image_files
+from dsh_jax import thumbnail
 from dsh_jax.image_names import printable
 from dsh_jax.report import CSS, PAGE
 from dsh_jax.run import write_whole
 
-SIDE = 120  # pixels of the longer side of a thumbnail
 STYLE = """
 .queries .query,.neighbours li{width:8rem} .neighbours{display:flex;flex-wrap:wrap;gap:1rem .75rem}
 .thumb{max-width:100%;height:auto} .absent{min-height:5rem;padding:.5rem;border:1px dashed}
@@ -86,21 +83,7 @@ def write_page(path: epath.PathLike, title: str, found: Sequence[Neighbours]) ->
 
 def _tile(path: str, name: str, word: str) -> str:
     """Return the elements of a file: its picture, a word about it and its name."""
-    return f'{_thumbnail(path, name)}<div class="note"><b>{word}</b>{_text(name)}</div>'
-
-
-def _thumbnail(path: str, name: str) -> str:
-    """Return the element of a small picture of a file, or of the reason that there is none."""
-    try:
-        with image_files.open_picture(path) as picture:
-            picture.draft("RGB", (2 * SIDE, 2 * SIDE))  # a large JPEG is decoded small
-            picture.thumbnail((SIDE, SIDE))
-            buffer = io.BytesIO()
-            picture.convert("RGB").save(buffer, "JPEG", quality=85)
-    except Exception as error:  # a damaged file may raise anything
-        return f'<div class="absent">no picture: {_text(str(error))}</div>'
-    uri = "data:image/jpeg;base64," + base64.b64encode(buffer.getvalue()).decode()
-    return f'<img class="thumb" src="{uri}" alt="{_text(name)}">'
+    return f'{thumbnail.of_file(path, name)}<div class="note"><b>{word}</b>{_text(name)}</div>'
 
 
 def _text(text: str) -> str:

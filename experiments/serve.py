@@ -1,0 +1,104 @@
+"""Look at a model in a browser: drop an image, see its code, its neighbours, its reconstruction.
+
+python -m experiments.serve --workdir=runs/pets --index=codes.npz
+python -m experiments.serve --model=exports/pets --port=8000
+
+Needs the extra `serve`. --index is a file of experiments.encode by the same model; without it the
+page shows code and reconstruction. Only this machine can reach the page unless --host says
+otherwise. Files that are sent to it stand in a folder within the run's until they are read, and
+that folder goes when the command ends.
+"""
+
+import functools
+import os
+import signal
+import sys
+import warnings
+
+import numpy as np
+from absl import app, flags
+from etils import epath
+from PIL import Image
+
+from experiments import console  # first: it quiets TensorFlow before its import
+
+from dsh_jax import exported, image_codes, reconstruction, serve_page  # isort: skip
+from dsh_jax.looked_up import Lookup  # isort: skip
+
+_WORKDIR = flags.DEFINE_string("workdir", None, "Folder of a trained run.")
+_MODEL = flags.DEFINE_string("model", None, "Folder of an export, in place of a run.")
+_INDEX = flags.DEFINE_string("index", None, "File of codes to search, of experiments.encode.")
+_IMAGES = flags.DEFINE_string("images", None, "Folder of its images, where they have moved.")
+_K = flags.DEFINE_integer("k", 12, "Neighbours to show.", lower_bound=1, upper_bound=200)
+_HOST = flags.DEFINE_string("host", "127.0.0.1", "Address to listen at.")
+_PORT = flags.DEFINE_integer("port", 7860, "Port; 0 for any.", lower_bound=0, upper_bound=65535)
+_MEGABYTES = flags.DEFINE_float("max_megabytes", 20, "Largest file that is taken.", lower_bound=0)
+_PIXELS = flags.DEFINE_integer("max_pixels", 50_000_000, "Most pixels of one.", lower_bound=1)
+
+flags.mark_flags_as_mutual_exclusive(["workdir", "model"], required=True)
+
+
+def lookup() -> Lookup:
+    """Return what the flags ask for."""
+    decode, no_decoder = None, "An export has no decoder."
+    if _WORKDIR.value:
+        config, described = exported.open_run(_WORKDIR.value)
+        encoder = exported.of_run(config, described, _WORKDIR.value)
+        if reconstruction.is_trained(config):
+            decode = functools.partial(reconstruction.rebuild, described.model, encoder.variables)
+        no_decoder = "This run has trained no decoder."
+    else:
+        encoder = exported.load(_MODEL.value)
+    index, no_index, root = None, "There is no index: pass --index to see neighbours.", ""
+    if _INDEX.value:
+        index, no_index = image_codes.load(epath.Path(_INDEX.value).expanduser()), ""
+        root = os.path.expanduser(_IMAGES.value or index.root)
+    return Lookup(
+        name=folder().name,
+        encoder=encoder,
+        decode=decode,
+        no_decoder=no_decoder,
+        index=index,
+        no_index=no_index,
+        root=root,
+        k=_K.value,
+    )
+
+
+def folder() -> epath.Path:
+    """Return the folder of the run or of the export."""
+    return epath.Path(_WORKDIR.value or _MODEL.value).expanduser().resolve()
+
+
+def warm_up(asked: Lookup) -> None:
+    """Compile all that the first image needs."""
+    image = np.zeros((1, *asked.encoder.shape), np.uint8)
+    asked.found(asked.encoder.encode_pixels(image), asked.encoder.bits)
+    if asked.decode is not None:
+        asked.decode(image)
+
+
+def main(argv):
+    if len(argv) > 1:
+        raise app.UsageError(f"unknown arguments: {argv[1:]}")
+    console.quiet()
+    warnings.simplefilter("error", Image.DecompressionBombWarning)  # it becomes a reason
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))  # so that the folder goes
+    with console.clear_errors():
+        asked, listening = lookup(), serve_page.listen(_HOST.value, _PORT.value)
+        with listening, serve_page.temporary_folder(folder()) as temporary:
+            page = serve_page.application(
+                asked,
+                temporary,
+                most_bytes=round(_MEGABYTES.value * 2**20),
+                most_pixels=_PIXELS.value,
+            )
+            warm_up(asked)
+            host = f"[{_HOST.value}]" if ":" in _HOST.value else _HOST.value
+            port = listening.getsockname()[1]
+            print(f"Open http://{host}:{port} in a browser; Ctrl-C ends.", flush=True)
+            serve_page.serve(page, listening)
+
+
+if __name__ == "__main__":
+    console.run(main)
