@@ -3,21 +3,32 @@
 python -m experiments.search --index=codes.npz --workdir=runs/pets --query=cat.jpg --k=20
 python -m experiments.search --index=codes.npz --model=exports/pets --query=a.jpg --query=b.png \
   --json=found.json --html=found.html
+python -m experiments.search --index=codes.npz --workdir=runs/pets --query=cat.jpg \
+  --faiss=codes.faiss --faiss_kind=ivf
+python -m experiments.search --index=codes.npz --workdir=runs/pets --query=cat.jpg \
+  --milvus=http://localhost:19530
 
---index is a file of experiments.encode by the same model: codes of another are refused.
+--index is a file of experiments.encode by the same model: codes of another are refused. Repeat
+experiments.encode with more images and the same --out to add them to it.
+
+--faiss keeps an index of FAISS in a file beside it, made where it is not there, and made to grow
+with it; a large index is searched through it. --milvus keeps the codes in a collection of Milvus in
+the same way, and searches there.
 """
 
 import json
 import os
 import warnings
 
+import numpy as np
 from absl import app, flags
 from etils import epath
 from PIL import Image
 
 from experiments import console  # first: it quiets TensorFlow before its import
 
-from dsh_jax import exported, image_codes, search_page  # isort: skip
+from dsh_jax import exported, faiss_file, faiss_index, image_codes, milvus_index  # isort: skip
+from dsh_jax import retrieval, search_page  # isort: skip
 from dsh_jax.run import write_whole  # isort: skip
 
 _INDEX = flags.DEFINE_string("index", None, "File of codes, of experiments.encode.")
@@ -31,8 +42,46 @@ _IMAGES = flags.DEFINE_string(
 _JSON = flags.DEFINE_string("json", None, "File to write what was found to, as JSON.")
 _HTML = flags.DEFINE_string("html", None, "File to write what was found to, as a page.")
 
+_FAISS = flags.DEFINE_string("faiss", None, "File for an index of FAISS over the codes.")
+_FAISS_KIND = flags.DEFINE_enum(
+    "faiss_kind", None, list(faiss_index.KINDS), "Its kind; a new one is flat, which is exact."
+)
+_FAISS_PROBE = flags.DEFINE_integer(
+    "faiss_probe", None, "Cells that ivf looks at, or first bits that may differ for hash."
+)
+_FAISS_FROM = flags.DEFINE_integer(
+    "faiss_from", 100_000, "Images from which on FAISS is searched through."
+)
+_MILVUS = flags.DEFINE_string(
+    "milvus", None, "URI of Milvus, or file for an embedded one, *.db; MILVUS_TOKEN is its token."
+)
+_COLLECTION = flags.DEFINE_string("milvus_collection", "codes", "Name of its collection.")
+
 flags.mark_flags_as_required(["index", "query"])
 flags.mark_flags_as_mutual_exclusive(["workdir", "model"], required=True)
+flags.mark_flags_as_mutual_exclusive(["faiss", "milvus"])
+
+
+def search(packed_QxW: np.ndarray, index: image_codes.ImageCodes, k: int):
+    """Return (distance_Qxk, row_Qxk) of the nearest, by the way that the flags name."""
+    if _MILVUS.value:
+        with milvus_index.connected(_MILVUS.value, token=os.environ.get("MILVUS_TOKEN", "")) as at:
+            milvus_index.export(at, _COLLECTION.value, index)
+            return milvus_index.search(at, _COLLECTION.value, packed_QxW, k)
+    if _FAISS.value:
+        kept = faiss_file.keep(
+            _FAISS.value,
+            index.packed_NxW,
+            bits=index.bits,
+            kind=_FAISS_KIND.value,
+            probe=_FAISS_PROBE.value,
+        )
+        is_large = len(index.names) >= _FAISS_FROM.value
+        use = "searched through" if is_large else f"searched through from {_FAISS_FROM.value:,} on"
+        print(f"{_FAISS.value}: {faiss_index.kind_of(kept)} index of {kept.ntotal:,} codes, {use}")
+        if is_large:
+            return faiss_index.search(kept, packed_QxW, k)
+    return retrieval.search(packed_QxW, index.packed_NxW, k)
 
 
 def write_json(
@@ -73,9 +122,14 @@ def main(argv):
         index = image_codes.load(epath.Path(_INDEX.value).expanduser())
         if not index.names:
             raise ValueError(f"{_INDEX.value} holds no codes: encode images first")
+        if not _FAISS.value and (_FAISS_KIND.value or _FAISS_PROBE.value is not None):
+            raise ValueError("--faiss_kind and --faiss_probe are of --faiss: pass its file")
         encoder = exported.open_encoder(workdir=_WORKDIR.value, model=_MODEL.value)
         k = min(_K.value, len(index.names))
-        distance_Qxk, row_Qxk = encoder.search(_QUERY.value, index, k)
+        image_codes.check_same_model(
+            index, _INDEX.value, bits=encoder.bits, fingerprint=encoder.fingerprint
+        )
+        distance_Qxk, row_Qxk = search(encoder.encode(_QUERY.value), index, k)
         root = os.path.expanduser(_IMAGES.value or index.root)
         found = [
             search_page.Neighbours(

@@ -80,6 +80,15 @@ def test_an_export_and_a_list_give_the_same_codes_in_the_lists_order(encoded, pi
     assert some.names == ("b c/11.tiff", "a/00.png")
     rows = [whole.names.index(name) for name in some.names]
     np.testing.assert_array_equal(some.packed_NxW, whole.packed_NxW[rows])
+    # The same command with more images adds them behind those that it has.
+    (pictures / "list.txt").write_text("\n".join(["b c/01.jpg", *lines]))
+    process = command("encode", f"--model={out / 'model'}", *flags)
+    assert process.returncode == 0, process.stderr
+    assert "2 images read" in process.stdout  # the new one, and that which failed
+    more = image_codes.load(tmp_path / "codes.npz")
+    assert more.names == (*some.names, "b c/01.jpg")
+    rows = [whole.names.index(name) for name in more.names]
+    np.testing.assert_array_equal(more.packed_NxW, whole.packed_NxW[rows])
 
 
 @pytest.mark.parametrize(

@@ -39,6 +39,23 @@ def test_everything_comes_back(tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ["codes.npz"]
 
 
+def test_an_addition_that_stops_leaves_the_file_as_it_was(tmp_path, monkeypatch):
+    path = tmp_path / "codes.npz"
+    image_codes.save(path, some("a"))
+    before = path.read_bytes()
+
+    def stop(number):
+        raise OSError("no space left")
+
+    monkeypatch.setattr(image_codes.os, "fsync", stop)
+    with pytest.raises(OSError, match="no space left"):
+        image_codes.append(path, some("b"))
+    assert path.read_bytes() == before
+    monkeypatch.undo()
+    assert image_codes.append(path, some("b")).names == ("a", "b")
+    assert [one.name for one in tmp_path.iterdir()] == ["codes.npz"]
+
+
 def test_no_images_have_codes_too(tmp_path):
     nothing = image_codes.empty(**MODEL)
     assert nothing.packed_NxW.shape == (0, 2)

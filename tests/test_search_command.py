@@ -111,3 +111,41 @@ def test_other_indices_and_queries_are_refused(index, folder, tmp_path):
     process = command("search", *flags, f"--index={root / 'codes.npz'}")
     assert process.returncode == 1
     assert last_line(process.stderr) == "error: absent.png: there is no such file."
+
+
+def search_flags(index, folder, path):
+    """Flags of a search, and the neighbours that it must find: (flags, [(name, distance), …])."""
+    root, codes = index
+    flags = [f"--workdir={folder}", f"--index={root / 'codes.npz'}", f"--json={path}"]
+    distance = np.bitwise_count(codes.packed_NxW[1] ^ codes.packed_NxW).sum(axis=1)
+    order = np.argsort(distance, kind="stable").tolist()
+    return [*flags, f"--query={root / 'a b.jpg'}"], [(NAMES[x], int(distance[x])) for x in order]
+
+
+def neighbours(path):
+    (query,) = json.loads(path.read_text())["queries"]
+    return [(one["name"], one["distance"]) for one in query["neighbours"]]
+
+
+def test_an_index_of_faiss_is_kept_and_searched_through(index, folder, tmp_path):
+    pytest.importorskip("faiss", reason="FAISS is not installed")
+    flags, wanted = search_flags(index, folder, tmp_path / "found.json")
+    kept = tmp_path / "codes.faiss"
+    process = command("search", *flags, f"--faiss={kept}", "--faiss_from=5")
+    assert process.returncode == 0, process.stderr
+    assert process.stdout.startswith(f"{kept}: flat index of 5 codes, searched through\n")
+    assert neighbours(tmp_path / "found.json") == wanted
+    process = command("search", *flags, f"--faiss={kept}", "--faiss_kind=hash")
+    assert process.returncode == 1
+    assert last_line(process.stderr).endswith("is of kind flat, wanted is hash: name another file")
+
+
+def test_a_collection_of_milvus_is_kept_and_searched(index, folder, tmp_path):
+    reason = "embedded Milvus is not installed"
+    pytest.importorskip("pymilvus", reason=reason)
+    pytest.importorskip("milvus_lite.server", reason=reason, exc_type=ImportError)
+    flags, wanted = search_flags(index, folder, tmp_path / "found.json")
+    process = command("search", *flags, f"--milvus={tmp_path / 'codes.db'}")
+    assert process.returncode == 0, process.stderr
+    assert neighbours(tmp_path / "found.json") == wanted
+    assert (tmp_path / "codes.db").exists()
