@@ -14,7 +14,6 @@ from dsh_jax.plots import PRECISION_AT, PRECISION_RECALL, Curve
 from dsh_jax.report_codes import Plane
 from dsh_jax.report_cross import CrossDomain
 from dsh_jax.report_images import Gallery
-from dsh_jax.report_tables import section
 from dsh_jax.run import write_whole
 
 CSS = """
@@ -52,7 +51,12 @@ figure+.wide,.plots+.wide{margin-top:1.5rem}
 b{color:var(--ink);font-weight:500} .mark{color:var(--right)} .wrong .mark{color:var(--wrong)}
 .note{margin-top:2px;color:var(--quiet);font-size:.75rem;line-height:1.4} .note b{display:block}
 @media (max-width:40rem){.queries>li{grid-template-columns:1fr;gap:.75rem}
- .query{display:flex;gap:.75rem;padding:0 0 0 4px;border:0} .neighbours{column-gap:5px}}
+ .query{display:flex;gap:.75rem;padding:0;border:0}
+ .neighbours{display:grid;grid-template-columns:repeat(5,minmax(0,1fr));gap:.75rem 5px}
+ .neighbours li{width:auto} .neighbours .tile{box-sizing:border-box;width:100%;
+ max-width:calc(var(--tile) + 8px)}}
+nav{display:flex;flex-wrap:wrap;gap:.25rem 1.25rem;margin-top:2rem;font-size:.875rem}
+nav a{color:inherit;padding:.25rem 0}
 summary{cursor:pointer} pre{overflow-x:auto;font:.8125rem/1.5 ui-monospace,Consolas,monospace}
 """
 PAGE = """<!DOCTYPE html>
@@ -102,53 +106,38 @@ def write_report(
         history: records with "step" and any of "train/loss", "train/<term>", "valid/map".
         config: settings, nested; values that JSON lacks are shown as text.
     """
-    facts = [f"<dt>{html.escape(k)}</dt><dd>{html.escape(v)}</dd>" for k, v in summary.items()]
-    facts = "\n".join(f"<div>{fact}</div>" for fact in facts)
-    body = [f"<h1>{html.escape(title)}</h1>", f'<dl class="facts">\n{facts}\n</dl>']
-    if metrics:
-        body.append(
-            section("Retrieval", report_tables.numbers("Retrieval measures", metrics, "headline"))
-        )
-    body += _precision(precision_recall, precision_at)
-    if confusion is not None:
-        body.append(
-            section(
-                "Classes among the neighbours",
-                f"<p>{html.escape(confusion.note)}</p>",
-                report_figures.confusion(confusion),
-                report_tables.confusion(confusion),
-            )
-        )
-    body += _codes(plane, bit_mean, bits)
-    if galleries:
-        grids = [report_images.gallery(name, gallery) for name, gallery in galleries.items()]
-        name = "Queries and their nearest database images"
-        body.append(section(name, report_images.NOTE, *grids))
-    if cross_domain:
-        body.append(report_cross.section(cross_domain))
-    if original is not None and decoded is not None:
-        note = "<p>Originals above, reconstructions below.</p>"
-        body.append(
-            section("Reconstructions", note, report_images.reconstructions(original, decoded))
-        )
-    if augmented is not None:
-        note = "<p>Each training image, and random draws of what training makes of it.</p>"
-        body.append(section("Augmented training images", note, report_images.augmented(augmented)))
-    keys = dict.fromkeys(key for record in history for key in record if "/" in key)
-    if keys:
-        plots = "".join(report_figures.history(key, history) for key in keys)
-        body.append(section("Training", _grid(plots)))
-    text = html.escape(json.dumps(config, indent=2, ensure_ascii=False, default=str))
-    settings = f"<details><summary>Show</summary><pre>{text}</pre></details>"
-    body.append(section("Settings", settings))
+    sections = {
+        "Retrieval": _retrieval(metrics),
+        "Precision": _precision(precision_recall, precision_at),
+        "Classes among the neighbours": _confusion(confusion),
+        "Codes": _codes(plane, bit_mean, bits),
+        "Training": _training(history),
+        "Queries and their nearest database images": _galleries(galleries),
+        "Images of other data sets": report_cross.parts(cross_domain),
+        "Reconstructions": _reconstructions(original, decoded),
+        "Augmented training images": _augmented(augmented),
+        "Settings": _settings(config),
+    }
+    sections = {name: parts for name, parts in sections.items() if parts}
+    links = "".join(f'<a href="#{_id(name)}">{name}</a>' for name in sections)
+    body = [
+        f"<h1>{html.escape(title)}</h1>",
+        report_tables.facts(summary),
+        f'<nav aria-label="Sections">{links}</nav>',
+    ]
+    for name, parts in sections.items():
+        body += [f'<section id="{_id(name)}">', f"<h2>{name}</h2>", *parts, "</section>"]
     page = PAGE.format(title=html.escape(title), css=CSS, body="\n".join(body))
     path = epath.Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     write_whole(path, page)
 
 
+def _retrieval(metrics: Mapping[str, Mapping[str, float]]) -> list[str]:
+    return [report_tables.numbers("Retrieval measures", metrics, "headline")] if metrics else []
+
+
 def _precision(radii: Sequence[Curve], ranks: Sequence[Curve]) -> list[str]:
-    """Return the section of the precision curves, or nothing."""
     plots, size = "", (4.6, 3.5)
     if radii:
         name = "Precision at each Hamming radius"
@@ -156,20 +145,59 @@ def _precision(radii: Sequence[Curve], ranks: Sequence[Curve]) -> list[str]:
     if ranks:
         name = "Precision among the first k database images"
         plots += report_figures.lines(name, ranks, size, **PRECISION_AT)
-    return [section("Precision", _grid(plots))] if plots else []
+    return _grid(plots)
+
+
+def _confusion(confusion: Confusion | None) -> list[str]:
+    if confusion is None:
+        return []
+    note = f"<p>{html.escape(confusion.note)}</p>"
+    return [note, report_figures.confusion(confusion), report_tables.confusion(confusion)]
 
 
 def _codes(plane: Plane | None, bit_mean: np.ndarray, bits: Mapping[str, float]) -> list[str]:
-    """Return the section of the codes and their bits, or nothing."""
     plots = report_figures.bits(bit_mean) if len(bit_mean) else ""
     if plane is not None:
         plots = report_figures.plane(plane) + plots
-    parts = [_grid(plots)] if plots else []
+    parts = _grid(plots)
     if bits:
         ordered = {name: bits[name] for name in report_tables.TITLES if name in bits} | dict(bits)
         parts.append(report_tables.numbers("Numbers of the bits", {"queries": ordered}))
-    return [section("Codes", *parts)] if parts else []
+    return parts
 
 
-def _grid(plots: str) -> str:
-    return f'<div class="plots">{plots}</div>'
+def _training(history: Sequence[Mapping[str, Any]]) -> list[str]:
+    keys = dict.fromkeys(key for record in history for key in record if "/" in key)
+    return _grid("".join(report_figures.history(key, history) for key in keys))
+
+
+def _galleries(galleries: Mapping[str, Gallery]) -> list[str]:
+    grids = [report_images.gallery(name, gallery) for name, gallery in galleries.items()]
+    return [report_images.NOTE, *grids] if grids else []
+
+
+def _reconstructions(original: np.ndarray | None, decoded: np.ndarray | None) -> list[str]:
+    if original is None or decoded is None:
+        return []
+    note = "<p>Originals above, reconstructions below.</p>"
+    return [note, report_images.reconstructions(original, decoded)]
+
+
+def _augmented(augmented: np.ndarray | None) -> list[str]:
+    if augmented is None:
+        return []
+    note = "<p>Each training image, and random draws of what training makes of it.</p>"
+    return [note, report_images.augmented(augmented)]
+
+
+def _settings(config: Mapping[str, Any]) -> list[str]:
+    text = html.escape(json.dumps(config, indent=2, ensure_ascii=False, default=str))
+    return [f"<details><summary>Show</summary><pre>{text}</pre></details>"]
+
+
+def _grid(plots: str) -> list[str]:
+    return [f'<div class="plots">{plots}</div>'] if plots else []
+
+
+def _id(name: str) -> str:
+    return name.lower().replace(" ", "-")

@@ -97,22 +97,21 @@ def load(folder: epath.Path, step: int) -> list[CrossDomain]:
     return found
 
 
-def section(found: Sequence[CrossDomain]) -> str:
-    """Return the section of the report."""
-    parts = []
+def parts(found: Sequence[CrossDomain]) -> list[str]:
+    """Return the elements of the report's section, none where nothing was found."""
+    if not found:
+        return []
+    note = "<p>The network of this run encodes data sets that it was not trained on.</p>"
+    elements = [note, NOTE]
     for one in found:
-        facts = "".join(
-            f"<div><dt>{html.escape(name)}</dt><dd>{html.escape(text)}</dd></div>"
-            for name, text in one.facts.items()
-        )
         columns = {
             title: {name: values[name] for name in SHOWN if name in values}
             for title, values in one.metrics.items()
         }
-        parts += [
-            f'<h3>{html.escape(one.data)}</h3>\n<dl class="facts">{facts}</dl>',
+        elements += [
+            f"<h3>{html.escape(one.data)}</h3>",
+            report_tables.facts(one.facts),
             report_tables.numbers(f"Retrieval in {one.data}", columns, "headline"),
             *(gallery(title, shown) for title, shown in one.galleries.items()),
         ]
-    note = "<p>The network of this run encodes data sets that it was not trained on.</p>"
-    return report_tables.section("Images of other data sets", note, NOTE, *parts)
+    return elements

@@ -31,9 +31,13 @@ TITLES = {
 }
 
 
-def section(title: str, *parts: str) -> str:
-    """Return the elements of a section."""
-    return f"<section>\n<h2>{html.escape(title)}</h2>\n" + "\n".join(parts) + "\n</section>"
+def facts(texts: Mapping[str, str]) -> str:
+    """Return a list of facts, name to text."""
+    items = "\n".join(
+        f"<div><dt>{html.escape(name)}</dt><dd>{html.escape(text)}</dd></div>"
+        for name, text in texts.items()
+    )
+    return f'<dl class="facts">\n{items}\n</dl>'
 
 
 def table(name: str, head: Sequence[str], rows: Sequence[Sequence[str]], kind: str = "") -> str:

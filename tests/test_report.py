@@ -151,7 +151,7 @@ def test_page_is_well_formed_and_self_contained(text):
     assert "http" not in text
     assert not {"script", "link", "iframe"} & {tag for tag, _ in page.elements}
     for _, attributes in page.elements:
-        assert "href" not in attributes
+        assert attributes.get("href", "#").startswith("#")
         for name in ("src", "srcset"):
             assert attributes.get(name, "data:").startswith("data:")
     assert all(attributes["alt"] for attributes in page.every("img"))
@@ -228,6 +228,13 @@ def test_every_text_is_escaped(tmp_path):
         assert not [node for node in tree.iter() if node.tag.endswith("script")]
 
 
+def test_every_section_has_a_link(text):
+    page = Page(text)
+    links = [attributes["href"].removeprefix("#") for attributes in page.every("a")]
+    assert links == [attributes["id"] for attributes in page.every("section")]
+    assert len(set(links)) == len(re.findall("<h2>", text)) == 10
+
+
 def test_same_input_gives_same_bytes(text, tmp_path):
     assert _write(tmp_path) == text
 
@@ -246,9 +253,9 @@ def test_empty_parts_are_left_out(text, tmp_path):
     text = _write(tmp_path, **EMPTY)
     page = Page(text)
     assert full == [
-        *("Retrieval", "Precision", "Classes among the neighbours", "Codes"),
+        *("Retrieval", "Precision", "Classes among the neighbours", "Codes", "Training"),
         *("Queries and their nearest database images", "Images of other data sets"),
-        *("Reconstructions", "Augmented training images", "Training", "Settings"),
+        *("Reconstructions", "Augmented training images", "Settings"),
     ]
     assert re.findall("<h2>(.*?)</h2>", text) == ["Settings"]
     assert not page.every("img")
