@@ -119,6 +119,8 @@ def application(
         ),
         css=code_page.STYLE,
     )
+    # Gradio checks that a file was sent, and is no other of this machine, only once it is launched.
+    page.has_launched = True
     return with_policy(app)
 
 
