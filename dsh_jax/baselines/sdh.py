@@ -206,7 +206,9 @@ def learn(
 
     def improve(state):
         turn, sign_KxN, _, label_weight_KxC, weight_JxK = state
-        wanted_KxN = label_weight_KxC @ target_CxN + coupling * (kernel_NxJ @ weight_JxK).T
+        # In blocks: as one product with its transposition, XLA takes five times as long.
+        predicted_NxK = map_blocks(lambda row_BxJ: row_BxJ @ weight_JxK, kernel_NxJ, BLOCK)
+        wanted_KxN = label_weight_KxC @ target_CxN + coupling * predicted_NxK.T
         from_KxN = jnp.where(restart, 0, sign_KxN)
         next_KxN = _discrete(from_KxN, wanted_KxN, label_weight_KxC, sweeps)
         return turn + 1, next_KxN, (next_KxN != sign_KxN).any(), *maps(next_KxN)
@@ -250,7 +252,7 @@ def _discrete_block(sign_KxB, wanted_KxB, weight_KxC, sweeps):
         turn, sign_KxB, _ = state
         # Anew in each sweep: rounding would add up to what the coupling weighs.
         score_CxB = weight_KxC.T @ sign_KxB
-        next_KxB, _ = lax.fori_loop(0, len(sign_KxB), set_bit, (sign_KxB, score_CxB))
+        next_KxB, _ = lax.fori_loop(0, len(sign_KxB), set_bit, (sign_KxB, score_CxB), unroll=4)
         return turn + 1, next_KxB, (next_KxB != sign_KxB).any()
 
     return lax.while_loop(
