@@ -47,7 +47,7 @@ thead th,.headline tbody tr:first-child>*{font-weight:600}
 .matrix{font-size:.8125rem} .matrix th,.matrix td{padding:.3rem 0 .3rem .75rem}
 .matrix table{font-size:inherit;border-collapse:separate;border-spacing:0;white-space:nowrap}
 .matrix th:first-child{position:sticky;left:0;padding-left:0;background:var(--page)}
-figure+.wide,.plots+.wide{margin-top:1.5rem}
+figure+.wide,.plots+.wide,.facts+.wide{margin-top:1.5rem}
 b{color:var(--ink);font-weight:500} .mark{color:var(--right)} .wrong .mark{color:var(--wrong)}
 .note{margin-top:2px;color:var(--quiet);font-size:.75rem;line-height:1.4} .note b{display:block}
 @media (max-width:40rem){.queries>li{grid-template-columns:1fr;gap:.75rem}

@@ -101,7 +101,7 @@ def parts(found: Sequence[CrossDomain]) -> list[str]:
     """Return the elements of the report's section, none where nothing was found."""
     if not found:
         return []
-    note = "<p>The network of this run encodes data sets that it was not trained on.</p>"
+    note = "<p>What the network finds in data it was not trained on; queries drawn at random.</p>"
     elements = [note, NOTE]
     for one in found:
         columns = {

@@ -66,7 +66,7 @@ def history(key: str, records: Sequence[Mapping[str, Any]]) -> str:
     """Return the figure of one number of the training, against the step."""
     points = [(int(record["step"]), float(record[key])) for record in records if key in record]
     steps, values = zip(*points, strict=True)
-    title = HISTORY_TITLES.get(key, key.replace("train/", "Training: "))
+    title = HISTORY_TITLES.get(key, key.replace("train/", "Training: ").replace("_", " "))
     limits = {"ylim": SHARE} if key == "valid/map" else {}
     return lines(title, [Curve("", steps, values)], (3.4, 2.3), xlabel="step", **limits)
 
