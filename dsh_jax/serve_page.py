@@ -100,7 +100,7 @@ def application(
     """
     gradio, fastapi = _gradio()
     Image.MAX_IMAGE_PIXELS = most_pixels
-    limits = f"{most_bytes / 2**20:,g} MB, {most_pixels / 1e6:,g} million pixels"
+    limits = f"{most_bytes / 2**20:,.3g} MB, {most_pixels / 1e6:,.3g} million pixels"
     page = _page(gradio, lookup, folder, f"Image, at most {limits}")
     app = gradio.mount_gradio_app(
         fastapi.FastAPI(openapi_url=None, max_body_size=most_bytes + MARGIN),
