@@ -14,8 +14,7 @@ import numpy as np
 from absl import logging
 from etils import epath
 
-from dsh_jax import image_codes, image_files
-from dsh_jax.data.images import CORES
+from dsh_jax import image_codes
 from dsh_jax.image_codes import ImageCodes
 from dsh_jax.image_encoder import BATCH, ImageEncoder
 from dsh_jax.image_names import printable
@@ -140,20 +139,17 @@ def _read_and_encode(
 ) -> Iterator[ImageCodes]:
     """Yield the codes part by part; the next part is read while one is encoded."""
 
-    def read(name: str):
-        try:
-            return encoder.read(os.path.join(root, name))
-        except image_files.UnreadableError as error:
-            return error
+    def read(chunk: Sequence[str]):
+        return encoder.read_all([os.path.join(root, name) for name in chunk])
 
     size = BATCHES_A_PART * batch
     chunks = [names[start : start + size] for start in range(0, len(names), size)]
-    pool = ThreadPoolExecutor(2 * CORES)
+    pool = ThreadPoolExecutor(1)
     try:
-        ahead = [pool.map(read, chunk) for chunk in chunks[:1]]
+        ahead = [pool.submit(read, chunk) for chunk in chunks[:1]]
         for number, chunk in enumerate(chunks):
-            found = list(ahead.pop())
-            ahead += [pool.map(read, chunk) for chunk in chunks[number + 1 : number + 2]]
+            found = ahead.pop().result()
+            ahead += [pool.submit(read, chunk) for chunk in chunks[number + 1 : number + 2]]
             yield encoder.codes_of(chunk, found, batch=batch, root=root)
     finally:
         pool.shutdown(cancel_futures=True)

@@ -77,6 +77,12 @@ class ImageEncoder:
         """Return a file's image as the network takes it, see `image_files.read`."""
         return image_files.read(path, self.shape, self.fit)
 
+    def read_all(
+        self, paths: Sequence[str]
+    ) -> list[tuple[np.ndarray, tuple[int, int]] | image_files.UnreadableError]:
+        """Return files' images as the network takes them, see `image_files.read_all`."""
+        return image_files.read_all(paths, self.shape, self.fit)
+
     def prepare(self, image: Any) -> np.ndarray:
         """Return one image as the network takes it.
 

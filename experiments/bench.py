@@ -24,6 +24,11 @@ fits ITQ and SDH and their numpy forms to 60,000 rows.
     python -m experiments.bench split
 
 prints the seconds and megabytes of splitting an index of NUS-WIDE's size.
+
+    python -m experiments.bench encode --workdir=runs/photos --images=/data/photos
+
+prints the images/s of encoding files beside decoding and the network alone, and the milliseconds of
+each part of one query.
 """
 
 import functools
@@ -42,7 +47,7 @@ from ml_collections import config_flags
 
 from experiments import console  # first: it quiets TensorFlow before its import
 
-from experiments import bench_data, bench_methods  # isort: skip
+from experiments import bench_data, bench_encode, bench_methods  # isort: skip
 
 import jax  # isort: skip
 import jax.numpy as jnp  # isort: skip
@@ -68,6 +73,8 @@ _LOOP_QUERIES = flags.DEFINE_integer(
     "loop_queries", 0, "Queries that each peer evaluates; 0 for 5 s of them, for `retrieval`.", 0
 )
 _CORES = flags.DEFINE_integer("cores", 1, "Idle cores for all sides of `retrieval`.", lower_bound=1)
+_WORKDIR = flags.DEFINE_string("workdir", None, "A run on RGB images, for `encode`.")
+_IMAGES = flags.DEFINE_string("images", None, "Folder of JPEG files, for `encode`.")
 _TORCH_PYTHON = flags.DEFINE_string("torch_python", sys.executable, "A Python that has torch.")
 
 
@@ -214,7 +221,7 @@ def bench_retrieval() -> int:
 
 
 def main(argv):
-    known = ("train", "torch", "retrieval", "data", "split", "methods")
+    known = ("train", "torch", "retrieval", "data", "split", "methods", "encode")
     if len(argv) != 2 or argv[1] not in known:
         raise app.UsageError(f"say what to measure: {', '.join(known)}.")
     console.quiet()
@@ -229,6 +236,9 @@ def main(argv):
             ),
             "split": bench_data.bench_split,
             "methods": lambda: bench_methods.bench_methods(rounds=_ROUNDS.value),
+            "encode": lambda: bench_encode.bench_run(
+                _WORKDIR.value, _IMAGES.value, rounds=_ROUNDS.value
+            ),
         }
         print(json.dumps(measure[argv[1]](), ensure_ascii=False))
 

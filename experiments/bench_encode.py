@@ -3,7 +3,7 @@
 All sides work on the same files with the same encoder, in turns:
 
 - decode: `decode_all`, tf.data with nothing behind it.
-- read: `image_files.read` in threads: header checked, decoded, errors kept.
+- read: `image_files.read_all`: headers checked, decoded, errors kept.
 - forward: the network on images decoded before.
 - encode: `encode_files`, from files to the file of codes.
 """
@@ -13,14 +13,33 @@ import statistics
 import tempfile
 import time
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 
-from dsh_jax import encode_files, retrieval
+from dsh_jax import encode_files, exported, image_names, retrieval
 from dsh_jax.data.files import decode_all
-from dsh_jax.data.images import CORES, FileImages
+from dsh_jax.data.images import FileImages
 from dsh_jax.image_encoder import ImageEncoder
+
+
+def bench_run(workdir: str | None, images: str | None, *, rounds: int) -> dict[str, float]:
+    """Return what `bench_encode` measures of a run and a folder of images.
+
+    Args:
+      workdir: of the run.
+      images: folder of JPEG files.
+      rounds: measurements of each side.
+
+    Raises:
+      ValueError: where one is missing, or there are no images.
+    """
+    if not workdir or not images:
+        raise ValueError("encode needs --workdir, of a run, and --images, a folder of JPEG files.")
+    names, _ = image_names.of_folder(pathlib.Path(images))
+    if not names:
+        raise ValueError(f"--images={images} has no images in it: pass a folder of JPEG files.")
+    return bench_encode(exported.of_run(*exported.open_run(workdir), workdir), images, names,
+                        rounds=rounds)  # fmt: skip
 
 
 def bench_encode(
@@ -45,15 +64,12 @@ def bench_encode(
     Returns:
       `decode`, `read`, `forward`, `encode` in images/s; `encode ÷ (decode + forward)`, the time
       that decoding and the network take one after the other by that of `encode`;
-      `query decode ms`, `query forward ms`, `query search ms`.
+      `query decode ms`, `query forward ms`, `query search ms`, and `query forward, not jitted, ms`,
+      operation by operation.
     """
     images = FileImages(root, np.array(names), encoder.shape[0], encoder.fit)
     image_NxHxWxC = np.empty((len(names), *encoder.shape), np.uint8)
     paths = [f"{root}/{name}" for name in names]
-
-    def read_all():
-        with ThreadPoolExecutor(2 * CORES) as pool:
-            list(pool.map(encoder.read, paths))
 
     def encode():
         with tempfile.TemporaryDirectory() as folder:
@@ -61,7 +77,7 @@ def bench_encode(
 
     sides = {
         "decode": lambda: decode_all(images, image_NxHxWxC),
-        "read": read_all,
+        "read": lambda: encoder.read_all(paths),
         "forward": lambda: encoder.encode_pixels(image_NxHxWxC),
         "encode": encode,
     }
@@ -95,6 +111,11 @@ def _latency(encoder: ImageEncoder, paths: Sequence[str], codes: int) -> dict[st
         times["search"].append(
             _seconds(lambda: retrieval.search(packed[0], database, 20))  # noqa: B023
         )
+    name = "forward, not jitted,"
+    times[name] = [
+        _seconds(lambda: np.asarray(encoder.function(encoder.variables, np.stack(image))))
+        for _ in range(6)
+    ]
     # The first one compiles.
     return {
         f"query {name} ms": round(1000 * statistics.median(values[1:]), 2)

@@ -51,16 +51,16 @@ def test_every_file_has_its_code_or_its_reason(root, tmp_path):
 
 @pytest.mark.parametrize("stopped_at", [1, PART + 2, 2 * PART, ROWS - 1])
 def test_a_stopped_call_goes_on(stopped_at, root, tmp_path, monkeypatch):
-    read, count = ImageEncoder.read, []
+    read, count = ImageEncoder.read_all, []
 
-    def stop(self, path):
-        count.append(path)
-        if path.endswith(NAMES[stopped_at]):
+    def stop(self, paths):
+        count.extend(paths)
+        if any(path.endswith(NAMES[stopped_at]) for path in paths):
             raise KeyboardInterrupt
-        return read(self, path)
+        return read(self, paths)
 
     with monkeypatch.context() as patched:
-        patched.setattr(ImageEncoder, "read", stop)
+        patched.setattr(ImageEncoder, "read_all", stop)
         with pytest.raises(KeyboardInterrupt):
             run(root, tmp_path / "codes.npz")
     assert not (tmp_path / "codes.npz").exists()
@@ -110,18 +110,18 @@ def test_all_may_fail(root, tmp_path):
 
 def test_memory_is_that_of_two_parts(root, tmp_path, monkeypatch):
     held, most = set(), []
-    read, codes_of = ImageEncoder.read, ImageEncoder.codes_of
+    read, codes_of = ImageEncoder.read_all, ImageEncoder.codes_of
 
-    def reading(self, path):
-        held.add(path)
+    def reading(self, paths):
+        held.update(paths)
         most.append(len(held))
-        return read(self, path)
+        return read(self, paths)
 
     def encoding(self, names, found, **options):
         held.difference_update(f"{root}/{name}" for name in names)
         return codes_of(self, names, found, **options)
 
-    monkeypatch.setattr(ImageEncoder, "read", reading)
+    monkeypatch.setattr(ImageEncoder, "read_all", reading)
     monkeypatch.setattr(ImageEncoder, "codes_of", encoding)
     run(root, tmp_path / "codes.npz")
     assert max(most) <= 2 * PART
@@ -154,7 +154,7 @@ def test_an_output_that_cannot_be_written_is_said_at_once(
 ):
     (tmp_path / "file").write_text("")
     (tmp_path / "folder").mkdir()
-    monkeypatch.setattr(image_files, "read", None)  # nothing is read
+    monkeypatch.setattr(image_files, "read_all", None)  # nothing is read
     with pytest.raises(ValueError, match=message):
         run(root, tmp_path / out)
 

@@ -1,6 +1,8 @@
 """Files become the pixels that training would see, or the reason why not."""
 
 import os
+import pathlib
+import re
 import warnings
 
 import numpy as np
@@ -169,3 +171,35 @@ def test_bombs_are_refused(pixels, action, tmp_path, monkeypatch):
 def test_endings_are_those_of_pictures():
     assert {".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp", ".tif"} <= image_files.endings()
     assert not {".eps", ".pdf", ".mpg", ".h5"} & image_files.endings()
+
+
+@pytest.mark.parametrize("shape", [(32, 32, 3), (32, 32, 1), (24, 32, 3)])
+def test_many_files_are_read_as_each_alone(shape, tmp_path):
+    paths = []
+    for row, ending in enumerate(("jpg", "png", "gif", "bmp", "webp", "jpg", "png")):
+        paths.append(str(tmp_path / f"{row}.{ending}"))
+        photographs.write(paths[-1], row)
+    torn = tmp_path / "torn.jpg"
+    torn.write_bytes(pathlib.Path(paths[0]).read_bytes()[:300])
+    (tmp_path / "text.png").write_text("no image")
+    paths[2:2] = [str(torn), str(tmp_path / "text.png"), str(tmp_path / "absent.png")]
+    found = image_files.read_all(paths, shape, "squash")
+    for path, one in zip(paths, found, strict=True):
+        if isinstance(one, UnreadableError):
+            with pytest.raises(UnreadableError, match=f"^{re.escape(str(one))}$"):
+                read(path, shape, "squash")
+        else:
+            image, size = read(path, shape, "squash")
+            np.testing.assert_array_equal(one[0], image)
+            assert one[1] == size
+    assert [row for row, one in enumerate(found) if isinstance(one, UnreadableError)] == [2, 3, 4]
+
+
+def test_none_of_many_files_may_be_an_image(tmp_path):
+    torn = tmp_path / "torn.jpg"
+    photographs.write(torn)
+    torn.write_bytes(torn.read_bytes()[:300])
+    found = image_files.read_all([str(torn)] * 3, (32, 32, 3), "squash")
+    assert [str(one) for one in found] == [str(found[0])] * 3
+    assert isinstance(found[0], UnreadableError)
+    assert image_files.read_all([], (32, 32, 3), "squash") == []
