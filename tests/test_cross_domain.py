@@ -1,22 +1,19 @@
 """A run's network on images that it was not trained on: their pixels, codes and numbers."""
 
 import json
-import sys
 
 import numpy as np
 import photographs
 import pytest
 import tensorflow as tf
 import tiny
-from absl import flags
 from etils import epath
-from test_experiments import ROOT, command, last_line
+from test_experiments import command, last_line
 
 from configs import folder as folder_config
 from dsh_jax import build, cross_domain, image_files, results
 from dsh_jax.data.images import ArrayImages, resize
 from dsh_jax.run import read_metrics
-from experiments import evaluate as evaluate_command
 
 pytestmark = pytest.mark.usefixtures("quick")
 
@@ -163,20 +160,16 @@ def test_galleries_are_of_the_other_images_and_then_of_the_run(found, run, evalu
         assert (image == own).all(axis=(1, 2, 3)).any()
 
 
-@pytest.mark.filterwarnings("ignore:the load_module:DeprecationWarning")  # of ml_collections
-def test_command_evaluates_on_another_data_set(pets, found, folder, monkeypatch, capsys):
+def test_command_evaluates_on_another_data_set(pets, found, folder):
     changed = {"data_dir": pets, "queries": 100, "train_rows": 60}
-    line = ["evaluate", f"--workdir={folder}", f"--on={ROOT / 'configs' / 'folder.py'}"]
-    line += [f"--on.data.{name}={value}" for name, value in changed.items()]
-    # In this process, which has compiled the network already.
-    monkeypatch.setattr(sys, "argv", line)
-    flags.FLAGS(line)
-    evaluate_command.evaluate_run(folder)
-    flags.FLAGS.unparse_flags()
+    settings = [f"--on.data.{name}={value}" for name, value in changed.items()]
+    done = command("evaluate", f"--workdir={folder}", "--on=configs/folder.py", *settings)
+    assert done.returncode == 0, done.stderr
     kept = json.loads((folder / "eval" / "on_folder.json").read_text())
-    assert kept["metrics"] == found.metrics
-    own, printed = capsys.readouterr().out.split("on folder\n")
-    first = found.metrics["database=protocol"]["map"]
+    first = kept["metrics"]["database=protocol"]["map"]
+    # On another number of devices, a rounding may turn a bit.
+    assert first == pytest.approx(found.metrics["database=protocol"]["map"], abs=5e-3)
+    own, printed = done.stdout.split("on folder\n")
     assert f"{first:.4f}" in printed
     assert "accuracy" in own
     assert "accuracy" not in printed  # the network knows other classes
