@@ -57,7 +57,7 @@ ROWS: dict[str, dict[str, float | str]] = {
     "regularizers": REGULARIZERS,
     "pseudo-labels": {"semi.pseudo_label": 1.0},
     "consistency": {"semi.consistency": 1.0},
-    "pseudo-labels, consistency": TEACHER,
+    "pseudo-labels + consistency": TEACHER,
     "all": REGULARIZERS | DENOISING | TEACHER,
 }
 

@@ -40,7 +40,7 @@ def test_rows_differ_in_their_terms_alone_and_read_as_many_labelled_rows_a_step(
         labelled = round(training.batch_size * training.labelled_share)
         described[row] = labelled, training.hashing_steps, config.model.bits, config.seed
         assert learns_from_average(config) == (
-            row in ("pseudo-labels", "consistency", "pseudo-labels, consistency", "all")
+            row in ("pseudo-labels", "consistency", "pseudo-labels + consistency", "all")
         )
     assert set(described.values()) == {(32, 1000, 24, 1)}
     assert config_of(semi.point_of("labels alone", "5", 24, 1)).training.batch_size == 32
