@@ -9,21 +9,12 @@ import statistics
 from collections.abc import Mapping, Sequence
 
 import numpy as np
-from etils import epath
 
+from dsh_jax import printed
 from dsh_jax.plots import Curve
+from dsh_jax.printed import Paper, short
 
 KS = (100, 200, 400, 600, 800, 1000)  # of Table 2
-Paper = Mapping[tuple[str, int], float]  # (row's name, bits or k) to the printed value
-
-# Cells of the paper that cannot be what they say: (name, data set) to why.
-DOUBTS = {
-    ("SDH", "MNIST"): "the method as published gives about .9 at 12 bits; the authors' program "
-    "starts its bits anew in each step, which at 12 bits fails for some seeds (shallow.restart)",
-    ("SDH-VGGF", "MNIST"): "12 bits repeat the 48 bits of CIFAR-10; 32 bits are printed 0943",
-    ("SDH-VGGF", "CIFAR-10"): "48 bits repeat the 12 bits of MNIST",
-}
-RISING = "precision that rises with k by .1 and more is no Hamming ranking's"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -70,33 +61,6 @@ class Row:
         return [run[metric] for run in self.runs.get(bits, ()) if metric in run]
 
 
-def read_paper(path: epath.PathLike, dataset: str) -> dict[tuple[str, int], float]:
-    """Return the paper's numbers of a data set.
-
-    Args:
-      path: of `table1_map.csv` or `table2_precision.csv`.
-      dataset: as the paper writes it, such as MNIST.
-
-    Returns:
-      (method, bits) to mAP, or of Table 2 (method, k) to precision at k of 48 bits.
-
-    Raises:
-      ValueError: where the paper has no such data set.
-    """
-    with epath.Path(path).open() as file:
-        lines = list(csv.DictReader(file))
-    key, value = ("k", "precision") if "precision" in lines[0] else ("bits", "map")
-    found = {
-        (line["method"], int(line[key])): float(line[value])
-        for line in lines
-        if line["dataset"] == dataset
-    }
-    if not found:
-        known = ", ".join(sorted({line["dataset"] for line in lines}))
-        raise ValueError(f"the paper has no table of {dataset!r}; it has {known}.")
-    return found
-
-
 def table(
     rows: Sequence[Row],
     paper: Paper,
@@ -112,15 +76,15 @@ def table(
       metrics: column to (bits, metric).
 
     Returns:
-      Rows of cells: method, protocol, backbone, labels, and for each column "ours (paper)".
+      Rows of cells: method, protocol, backbone, labels, and for each column "ours (paper)", or
+      "ours (paper*)" where the printed number is in doubt.
     """
     cells = [["method", "protocol", "backbone", "labels", *map(str, columns)]]
     for row in rows:
         line = [row.name, row.protocol, row.backbone, f"{row.labels:,}"]
         for column in columns:
-            printed = paper.get((row.name, column))
-            text = _cell(row, *metrics[column])
-            line.append(text if printed is None else f"{text} ({_short(printed)})")
+            ours, theirs = _cell(row, *metrics[column]), printed.cell(paper, row.name, column)
+            line.append(f"{ours} ({theirs})" if theirs else ours)
         cells.append(line)
     chance: dict[str, list[float]] = {}
     for row in rows:
@@ -128,7 +92,7 @@ def table(
             if (value := row.mean(bits, "eval/chance")) is not None:
                 chance.setdefault(row.protocol, []).append(value)
     for protocol, values in chance.items():
-        value = _short(statistics.fmean(values))
+        value = short(statistics.fmean(values))
         cells.append(["a random ranking", protocol, "", "0", *[value] * len(columns)])
     return cells
 
@@ -165,31 +129,29 @@ def _cell(row: Row, bits: int, metric: str) -> str:
     mean, sd = row.mean(bits, metric), row.sd(bits, metric)
     if mean is None:
         return "none"
-    return _short(mean) if sd is None else f"{_short(mean)} ± {_short(sd)}"
+    return short(mean) if sd is None else f"{short(mean)} ± {short(sd)}"
 
 
-def _short(value: float) -> str:
-    """Return ".987" of 0.987."""
-    return f"{value:.3f}".removeprefix("0") if value < 1 else f"{value:.3f}"
-
-
-def notes(rows: Sequence[Row], dataset: str) -> list[str]:
+def notes(rows: Sequence[Row], dataset: str, table_2_paper: Paper) -> list[str]:
     """Return what a reader must know: missing results, and the paper's cells in doubt.
 
     Args:
       rows: of the methods.
       dataset: as the paper writes it.
+      table_2_paper: the paper's numbers of Table 2.
 
     Returns:
-      Sentences.
+      Sentences; one about printed numbers that are marked begins with `Marked *`.
     """
     found = [f"{row.name} ({row.protocol}): {row.missing}." for row in rows if row.missing]
     names = dict.fromkeys(row.name for row in rows)
     for name in names:
-        if (name, dataset) in DOUBTS:
-            found.append(f"The paper's {name} is in doubt: {DOUBTS[name, dataset]}.")
-        if name.startswith("SDH"):
-            found.append(f"The paper's precision of {name} is in doubt: {RISING}.")
+        if why := printed.DOUBTS.get((name, dataset)):
+            found.append(f"Marked *: the paper's {name} is in doubt: {why}.")
+        if printed.rises(table_2_paper, name):
+            found.append(f"Marked *: the paper's precision of {name}: {printed.RISING}.")
+    if any(row.protocol == "paper" for row in rows):
+        found.append(f"{printed.DISGUISE}.")
     return found
 
 

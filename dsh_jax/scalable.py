@@ -85,3 +85,22 @@ def evaluate_cuts(
             )
             line[f"weighted_map_{part}"] = float(np.mean(ap_Q, dtype=np.float64))
     return table
+
+
+def map_of_cuts(
+    described: build.Run, workdir: epath.PathLike, lengths: Sequence[int]
+) -> dict[int, float]:
+    """Return the mAP by plain Hamming distance of a run's codes cut to several lengths.
+
+    Args:
+      described, workdir, lengths: see `evaluate_cuts`.
+
+    Returns:
+      Bits to mAP on the protocol's own database.
+
+    Raises:
+      ValueError: as `evaluate_cuts`.
+    """
+    table = evaluate_cuts(described, workdir, lengths)
+    name = f"map_{next(iter(described.split.databases()))}"
+    return {bits: table[f"{bits} bits"][name] for bits in lengths}

@@ -2,7 +2,8 @@
 
 ITQ and SDH are fitted to the 60,000 × 784 pixels of MNIST, or to random numbers of that shape where
 MNIST is not prepared. Both sides get the same float32 rows and the same start, and use all cores,
-in turns. Compilation is in the first call only, which is reported apart.
+in turns. Compilation is in the first call only, which is reported apart. OpenBLAS must choose its
+kernels itself: unset OPENBLAS_CORETYPE and OPENBLAS_L2_SIZE, or numpy is up to twice as slow.
 
 - itq: against scikit-learn's PCA and a loop of scipy.linalg.svd.
 - sdh: against numpy with the same kernel, the same Cholesky factor and the same updates of B W.

@@ -86,13 +86,16 @@ class Together:
         return ends
 
     def _fit(self, group: Sequence[Run], configs: Sequence[ConfigDict]) -> dict[str, str]:
-        """Return how each run of a shallow method ended: they share their features."""
+        """Return how each run of a shallow method ended; features are kept for the next group."""
         source = build.load_source(configs[0])
         split = build.load_split(configs[0], source)
         options = configs[0].shallow
-        feature_NxD = shallow.features_of(source, kind=options.features, path=options.features_path)
+        made_by = {"kind": options.features, "path": options.features_path}
+        if self._features[0] != (source.fingerprint, made_by):  # minutes for GIST
+            feature_NxD = shallow.features_of(source, **made_by)
+            self._features = (source.fingerprint, made_by), feature_NxD
         for one, config in zip(group, configs, strict=True):
-            shallow.run(config, source, split, one.folder, feature_NxD=feature_NxD)
+            shallow.run(config, source, split, one.folder, feature_NxD=self._features[1])
         return {one.name: "" for one in group}
 
 

@@ -24,14 +24,18 @@ from ml_collections import ConfigDict
 
 from experiments import console  # first: it quiets TensorFlow before its import
 
-from dsh_jax import build, comparison, plots, radius_metrics, retrieval, shallow  # isort: skip
+from dsh_jax import build, comparison, plots, printed, radius_metrics, retrieval  # isort: skip
+from dsh_jax import scalable, shallow  # isort: skip
 from dsh_jax.comparison import Row  # isort: skip
 from experiments import sweep, sweep_runs, sweep_status  # isort: skip
 from experiments.sweep_runs import Run  # isort: skip
 
 PAPER = epath.Path(__file__).parent / "paper"
 OWN = "DHS"  # the paper's row
-NO_WEIGHTS = "needs weights: set vggf_path to MatConvNet's imagenet-vgg-f.mat"
+NO_WEIGHTS = (
+    "needs weights: set vggf_path to MatConvNet's imagenet-vgg-f.mat; fc7_path adds rows of an "
+    "encoder of ours in its place"
+)
 
 
 def base_config(name: str) -> ConfigDict:
@@ -51,12 +55,15 @@ def points_of(config: ConfigDict, row: Sequence, protocol: str) -> list[dict]:
             settings |= dict(dict(config.unlabelled).get(name, ()))
     elif config.vggf_path and features.startswith("VGG-F"):
         settings |= {"shallow.features": "vggf", "shallow.features_path": config.vggf_path}
+    elif row in config.fc7_rows:
+        path = config.fc7_path.format(protocol=protocol)
+        settings |= {"shallow.features": "file", "shallow.features_path": path}
     else:
         settings["shallow.features"] = features
     settings |= dict(config.settings)
     return [
         {**settings, "model.bits": bits, "seed": seed}
-        for bits in config.bits
+        for bits in ((config.cut_bits,) if name == config.cut_row else config.bits)
         for seed in range(min(seeds, config.seeds))
     ]
 
@@ -73,7 +80,12 @@ def row_of(
         if one is None:
             continue
         record = sweep_status.read_record(one.name, one.point, one.folder.parent)
-        if record.state == "finished":
+        if record.state == "finished" and name == config.cut_row:
+            described = build.build(sweep_runs.config_of(one, base_config(config.base)))
+            for bits, value in scalable.map_of_cuts(described, one.folder, config.bits).items():
+                chance = record.metrics["eval/chance"]
+                found[bits].append({"eval/map": value, "eval/chance": chance})
+        elif record.state == "finished":
             found[point["model.bits"]].append(record.metrics)
         else:
             reasons[one.name] = record.reason or record.state
@@ -84,7 +96,7 @@ def row_of(
         missing = (
             f"{len(reasons)} runs without result, such as {': '.join(next(iter(reasons.items())))}"
         )
-    is_unsupervised = method in ("lsh", "sh", "itq")
+    is_unsupervised = method in ("lsh", "sh", "itq") and row not in config.fc7_rows
     return Row(name, protocol, features, 0 if is_unsupervised else labels, found, missing)
 
 
@@ -128,8 +140,8 @@ def write(
       rows: of its methods.
       curves: precision against recall of the longest codes.
     """
-    paper_1 = comparison.read_paper(PAPER / "table1_map.csv", config.dataset)
-    paper_2 = comparison.read_paper(PAPER / "table2_precision.csv", config.dataset)
+    paper_1 = printed.read_paper(PAPER / "table1_map.csv", config.dataset)
+    paper_2 = printed.read_paper(PAPER / "table2_precision.csv", config.dataset)
     longest = max(config.bits)
     tables = {
         "table_1": comparison.table_1(rows, paper_1, config.bits),
@@ -148,7 +160,7 @@ def write(
         (folder / f"{name}.csv").write_text(comparison.to_csv(cells))
         (folder / f"{name}.tex").write_text(comparison.to_latex(cells))
         page += [text[name], "", comparison.to_markdown(cells)]
-    page += [f"- {note}" for note in comparison.notes(rows, config.dataset)]
+    page += [f"- {note}" for note in comparison.notes(rows, config.dataset, paper_2)]
     (folder / "tables.md").write_text("\n".join(page) + "\n")
     heading = f"{config.dataset}, {title.replace('_', ' ')}"
     if curves := comparison.figure_4(rows, config.bits):
@@ -168,10 +180,11 @@ def write(
 def run(config: ConfigDict, workdir: epath.Path, *, collect: bool) -> int:
     """Run what is missing, write all tables; return the exit code."""
     base = base_config(config.base)
+    table_rows = (*config.rows, *(config.fc7_rows if config.fc7_path else ()))
     protocols = list(dict.fromkeys((config.own_protocol, config.others_protocol)))
     cells = workdir / "cells"
     runs: dict[str, Run] = {}
-    for row in config.rows:
+    for row in table_rows:
         for protocol in protocols:
             if row[1].startswith("VGG-F") and not config.vggf_path:
                 continue
@@ -189,18 +202,16 @@ def run(config: ConfigDict, workdir: epath.Path, *, collect: bool) -> int:
         one.update_from_flattened_dict({**dict(config.settings), "data.protocol": protocol})
         labels[protocol] = len(build.load_split(one, build.load_source(one)).labelled)
     plans = {
-        "as_printed": {row[0]: config.others_protocol for row in config.rows}
+        "as_printed": {row[0]: config.others_protocol for row in table_rows}
         | {OWN: config.own_protocol}
-    } | {protocol: {row[0]: protocol for row in config.rows} for protocol in protocols}
+    } | {protocol: {row[0]: protocol for row in table_rows} for protocol in protocols}
     missing = False
     for title, plan in plans.items():
-        rows = [
-            row_of(config, row, plan[row[0]], runs, labels[plan[row[0]]]) for row in config.rows
-        ]
+        rows = [row_of(config, row, plan[row[0]], runs, labels[plan[row[0]]]) for row in table_rows]
         missing |= any(row.missing and row.missing != NO_WEIGHTS for row in rows)
         longest = [
             (row[0], runs.get(repr(point)))
-            for row in config.rows
+            for row in table_rows
             for point in points_of(config, row, plan[row[0]])
             if (point["model.bits"], point["seed"]) == (max(config.bits), 0)
         ]

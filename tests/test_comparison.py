@@ -1,13 +1,9 @@
 """Tables of hand-made results beside the paper's numbers."""
 
 import numpy as np
-import pytest
-from etils import epath
 
 from dsh_jax import comparison
 from dsh_jax.comparison import Row
-
-PAPER = epath.Path(__file__).parent.parent / "experiments" / "paper"
 
 
 def run(value, **more):
@@ -18,17 +14,6 @@ ROWS = [
     Row("DHS", "paper", "ours", 51_000, {12: [run(0.5), run(0.7)], 24: [run(0.987)]}),
     Row("ITQ_a", "ssdh", "pixels", 0, {12: [], 24: []}, "it broke"),
 ]
-
-
-def test_paper_has_every_number():
-    table_1 = comparison.read_paper(PAPER / "table1_map.csv", "MNIST")
-    assert len(table_1) == 13 * 4
-    assert table_1["DHS", 12] == 0.985
-    assert table_1["SDH-VGGF", 32] == 0.943  # printed 0943
-    table_2 = comparison.read_paper(PAPER / "table2_precision.csv", "MNIST")
-    assert len(table_2) == 13 * 6
-    with pytest.raises(ValueError, match="no table of 'Mnist'; it has CIFAR-10, MIRFLICKR, MNIST"):
-        comparison.read_paper(PAPER / "table1_map.csv", "Mnist")
 
 
 def test_table_has_mean_and_deviation_the_paper_and_chance():
@@ -48,13 +33,22 @@ def test_table_2_reads_precision_at_k_of_one_length():
     assert cells[1][4:6] == ["none", ".250 (.930)"]
 
 
+def test_printed_numbers_in_doubt_are_marked():
+    row = Row("SDH", "ssdh", "pixels", 5000, {})
+    cells = comparison.table_1([row], {("SDH", 12): 0.526, ("SDH", 24): 0.915}, [12, 24])
+    assert cells[1][4:] == ["none (.526*)", "none (.915)"]
+
+
 def test_notes_tell_what_is_missing_and_what_is_in_doubt():
     rows = [*ROWS, Row("SDH", "ssdh", "pixels", 5000, {})]
-    said = comparison.notes(rows, "MNIST")
+    said = comparison.notes(rows, "MNIST", {("SDH", 100): 0.72, ("SDH", 1000): 0.93})
     assert said[0] == "ITQ_a (ssdh): it broke."
-    assert said[1].startswith("The paper's SDH is in doubt: the method as published")
+    assert said[1].startswith("Marked *: the paper's SDH is in doubt: the method as published")
     assert "precision of SDH" in said[2]
-    assert len(said) == 3
+    assert "test accuracy in disguise" in said[3]  # a row has the paper's protocol
+    assert len(said) == 4
+    said = comparison.notes([Row("SDH", "ssdh", "pixels", 1, {})], "CIFAR-10", {})
+    assert said == []
 
 
 def test_forms_of_a_table():

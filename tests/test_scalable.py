@@ -48,6 +48,9 @@ def test_whole_codes_score_as_they_were_evaluated(drsch_run):
     for part, result in evaluation.results.items():
         assert whole[f"map_{part}"] == pytest.approx(result.metrics["map"])
     assert set(table["5 bits"]) == set(whole)
+    own = next(iter(evaluation.results))
+    cuts = scalable.map_of_cuts(described, folder, [12, 5])
+    assert cuts == {bits: table[f"{bits} bits"][f"map_{own}"] for bits in (12, 5)}
 
 
 def test_weighted_ranking_of_cut_codes_is_the_sorted_one(drsch_run):

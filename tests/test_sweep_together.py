@@ -7,6 +7,7 @@ from etils import epath
 from test_experiments import command
 from test_sweep_command import SIZES, rows_of
 
+from configs import digits
 from dsh_jax import point
 from experiments import sweep_together
 from experiments.sweep_runs import STOPPED, make_run
@@ -86,6 +87,34 @@ def test_asked_to_stop_it_marks_the_runs_that_saved_and_starts_no_other(tmp_path
     assert len(trained) == 1
     assert [one.end.read_text().strip() for one in runs[:2]] == ["", STOPPED]
     assert not runs[2].end.exists()
+
+
+def test_features_are_made_once_for_all_groups_that_share_them(tmp_path, monkeypatch):
+    config = digits.get_config("smoke")
+    config.method = "lsh"
+    made, used = [], []
+    features_of = sweep_together.shallow.features_of
+
+    def counted(source, **made_by):
+        made.append(made_by["path"])
+        return features_of(source, kind="pixels") + len(made)
+
+    def fitted(config, source, split, folder, *, feature_NxD):
+        used.append((config.shallow.features_path, feature_NxD.min()))
+
+    monkeypatch.setattr(sweep_together.shallow, "features_of", counted)
+    monkeypatch.setattr(sweep_together.shallow, "run", fitted)
+    points = [
+        {"shallow.features_path": path, "model.bits": bits}
+        for path in ("a", "b")
+        for bits in (8, 12)
+    ]
+    launcher = Together(config)
+    launcher.start(runs_of(tmp_path, points))
+    while launcher.running:
+        launcher.poll()
+    assert made == ["a", "b"]
+    assert used == [("a", 1), ("a", 1), ("b", 2), ("b", 2)]
 
 
 @pytest.mark.slow  # two minutes

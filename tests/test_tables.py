@@ -63,6 +63,7 @@ def test_points_of_a_row_are_its_lengths_and_seeds():
         "data.protocol": "official",
         "method": "dhs",
         "training.labelled_share": 1.0,
+        **dict(config.deep),
         "model.bits": 12,
         "seed": 0,
     }
@@ -70,12 +71,50 @@ def test_points_of_a_row_are_its_lengths_and_seeds():
     assert tables.points_of(config, vggf, "random")[0]["shallow.features_path"] == "weights.mat"
 
 
+def test_rows_of_an_encoders_features_need_its_file(tmp_path):
+    config, cells = config_of(), epath.Path(tmp_path) / "cells"
+    config.rows, config.bits = (), (12,)
+    config.fc7_rows = config.fc7_rows[1:2]
+    config.fc7_path = "fc7-{protocol}.npy"
+    (itq,) = config.fc7_rows
+    points = tables.points_of(config, itq, "random")
+    assert points[0]["shallow.features"] == "file"
+    assert points[0]["shallow.features_path"] == "fc7-random.npy"
+    for point in points:
+        write_run(config, cells, point, 0.75)
+    assert tables.run(config, epath.Path(tmp_path), collect=True) == 1  # the other protocol's
+    page = (tmp_path / "random" / "tables.md").read_text().splitlines()
+    # The encoder read the labels, so the row has.
+    assert "| ITQ-FC7 | random | FC7 of our encoder | 475 | .750 ± .000 |" in page
+    config.rows, config.fc7_path = config_of().rows, ""
+    tables.run(config, epath.Path(tmp_path), collect=True)
+    assert "ITQ-FC7" not in (tmp_path / "random" / "tables.md").read_text()
+
+
+def test_one_long_code_fills_every_length_of_its_row(tmp_path, monkeypatch):
+    config, cells = config_of(), epath.Path(tmp_path) / "cells"
+    (cut,) = config.rows = tuple(row for row in mnist.ROWS if row[0] == config.cut_row)
+    config.seeds = 1
+    (point,) = tables.points_of(config, cut, "random")
+    assert point["model.bits"] == 64
+    write_run(config, cells, point, 0.99)
+
+    def cuts(described, folder, lengths):
+        assert run.read_config(folder).model.bits == 64
+        return {bits: bits / 100 for bits in lengths}
+
+    monkeypatch.setattr(tables.scalable, "map_of_cuts", cuts)
+    tables.run(config, epath.Path(tmp_path), collect=True)
+    page = (tmp_path / "random" / "tables.md").read_text()
+    assert "| DRSCH, cut | random | ours, from scratch | 475 | .120 | .240 |" in page
+
+
 def test_every_row_of_every_table_is_a_config():
     for module in (mnist, cifar10):
         for variant in ("full", "paper", "shallow", "smoke"):
             config = module.get_config(variant)
             base = tables.base_config(config.base)
-            for row in config.rows:
+            for row in (*config.rows, *config.fc7_rows):
                 point = tables.points_of(config, row, config.others_protocol)[0]
                 changed = base.copy_and_resolve_references()
                 changed.update_from_flattened_dict(point)

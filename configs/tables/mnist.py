@@ -1,15 +1,17 @@
 """The paper's Tables 1 and 2 on MNIST: which methods, under which protocols, how trained.
 
 Rows without suffix hash the 784 grey pixels, `-VGGF` rows the activations of a network that was
-trained on ImageNet, whose weights are not ours to give: set `vggf_path` to them. The deep rows all
-have the network and augmentation of configs/mnist.py:modern, batches and steps alike; none was
-trained before.
+trained on ImageNet, whose weights are not ours to give: set `vggf_path` to them. `-FC7` rows, with
+`fc7_path`, stand in for those: FC7 of an encoder of ours. The deep rows all have the network and
+augmentation of configs/mnist.py:modern, batches and steps alike; none was trained before.
 """
 
 from ml_collections import ConfigDict
 
 DEEP = "ours, from scratch"
 VGGF = "VGG-F, ImageNet"
+FC7 = "FC7 of our encoder"
+CUT = "DRSCH, cut"  # one long code for every length
 # What a row learns from unlabelled rows by, where there are some. The other deep rows have batches
 # of labelled rows only.
 UNLABELLED = (
@@ -41,6 +43,7 @@ ROWS = (
     ("SH", "pixels", "sh", 1),
     ("LSH", "pixels", "lsh", 10),
     # Not in the paper.
+    (CUT, DEEP, "drsch", 3),
     ("DHS, labels alone", DEEP, "dhs", 3),
     ("SSDH-Yang", DEEP, "ssdh_yang", 3),
     ("CNNH+", DEEP, "cnnh_plus", 3),
@@ -52,6 +55,12 @@ ROWS = (
     ("CSQ", DEEP, "csq", 3),
     ("OrthoHash", DEEP, "orthohash", 3),
     ("class as code", DEEP, "classifier_code", 3),
+)
+FC7_ROWS = (
+    ("SDH-FC7", FC7, "sdh", 3),
+    ("ITQ-FC7", FC7, "itq", 10),
+    ("SH-FC7", FC7, "sh", 1),
+    ("LSH-FC7", FC7, "lsh", 10),
 )
 
 
@@ -69,6 +78,11 @@ def get_config(variant: str = "full") -> ConfigDict:
     config.bits = (12, 24, 32, 48)
     config.seeds = 10  # of a row, at most
     config.vggf_path = ""  # imagenet-vgg-f.mat of MatConvNet's pre-trained models
+    # What experiments.features --kind=encoder has written of a run, such as fc7-{protocol}.npy: a
+    # run for each protocol, whose labels it read; the queries of one may be trained on by another.
+    config.fc7_path = ""
+    config.fc7_rows = FC7_ROWS  # with fc7_path only
+    config.cut_row, config.cut_bits = CUT, 64  # trained once, at so many bits
     # As far as one can tell, the paper measured its own method under a protocol of its own, and
     # took the other numbers from SSDH's authors, who had another.
     config.own_protocol = "paper"
