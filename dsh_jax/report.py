@@ -51,7 +51,10 @@ figure+.wide,.plots+.wide,.facts+.wide{margin-top:1.5rem}
 b{color:var(--ink);font-weight:500} .mark{color:var(--right)} .wrong .mark{color:var(--wrong)}
 .note{margin-top:2px;color:var(--quiet);font-size:.75rem;line-height:1.4} .note b{display:block}
 @media (max-width:40rem){.queries>li{grid-template-columns:1fr;gap:.75rem}
- .query{display:flex;gap:.75rem;padding:0;border:0}
+ .query{display:flex;align-items:start;gap:.75rem;padding:0;border:0}
+ .query .note{width:auto}
+ table{font-size:.8125rem} .wide:not(.matrix) th:first-child{min-width:6rem}
+ td,th:not(:first-child){padding-left:.5rem}
  .neighbours{display:grid;grid-template-columns:repeat(5,minmax(0,1fr));gap:.75rem 5px}
  .neighbours li{width:auto} .neighbours .tile{box-sizing:border-box;width:100%;
  max-width:calc(var(--tile) + 8px)}}
