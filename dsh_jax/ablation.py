@@ -36,7 +36,7 @@ class Setting:
       labels: text, such as "10 per class".
       amount: the same as a number, for the axis of a plot.
       bits: K.
-      runs: metrics of each finished seed, name to value.
+      runs: metrics of each finished seed, name to value; `seed` is its number.
       missing: how many seeds have no result, and why; empty where none.
     """
 
@@ -81,15 +81,19 @@ def interval(values: Sequence[float], *, level: float = 0.95) -> tuple[float, fl
     return mean, mean - half, mean + half
 
 
-def table(settings: Sequence[Setting]) -> list[list[str]]:
+def table(
+    settings: Sequence[Setting], *, control: str = "", metric: str = "eval_unseen/map"
+) -> list[list[str]]:
     """Return the settings as cells of text, the heading first.
 
     Args:
       settings: in their order.
+      control: name of the row against which each other row's gain is told; none without it.
+      metric: of the gain.
 
     Returns:
       Rows of cells: row, labels, bits, seeds, and `mean ± half of the interval` of each column that
-      any run has.
+      any run has; last, the gain.
     """
     columns = {
         title: name
@@ -100,15 +104,44 @@ def table(settings: Sequence[Setting]) -> list[list[str]]:
     for setting in settings:
         line = [setting.row, setting.labels, str(setting.bits), str(len(setting.runs))]
         cells.append(line + [_cell(setting.values(name)) for name in columns.values()])
+    if control:
+        cells[0].append("gain, paired by seed")
+        for setting, line in zip(settings, cells[1:], strict=True):
+            here = (setting.labels, setting.bits)
+            of_control = [s for s in settings if s.row == control and (s.labels, s.bits) == here]
+            is_other = setting.row != control and bool(of_control)
+            line.append(_cell(gains(setting, of_control[0], metric), "+") if is_other else "")
     return cells
 
 
-def _cell(values: Sequence[float]) -> str:
+def _cell(values: Sequence[float], sign: str = "-") -> str:
     if not values:
         return ""
     mean, low, high = interval(values)
-    text = f"{mean:.4f}"
+    text = f"{mean:{sign}.4f}"
     return text if math.isnan(low) else f"{text} ± {(high - low) / 2:.4f}"
+
+
+def gains(setting: Setting, control: Setting, metric: str) -> list[float]:
+    """Return what a row adds to another, seed by seed.
+
+    Runs of one seed share the split, the first weights and the order of the labelled rows: their
+    difference varies less than either, and an interval of it may exclude 0 where the intervals of
+    the two rows overlap.
+
+    Args:
+      setting, control: whose runs have a `seed`.
+      metric: its name.
+
+    Returns:
+      The differences of the seeds that both have.
+    """
+    of_control = {run["seed"]: run[metric] for run in control.runs if metric in run}
+    return [
+        run[metric] - of_control[run["seed"]]
+        for run in setting.runs
+        if metric in run and run["seed"] in of_control
+    ]
 
 
 def beats(better: Setting, control: Setting, metric: str) -> bool | None:

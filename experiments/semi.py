@@ -113,7 +113,7 @@ def setting_of(row: str, labels: str, bits: int, runs: Sequence[Run]) -> Setting
     for one in runs:
         record = sweep_status.read_record(one.name, one.point, one.folder.parent)
         if record.state == "finished":
-            found.append(metrics_of(one))
+            found.append(metrics_of(one) | {"seed": one.point["seed"]})
         else:
             reasons.append(record.reason or record.state)
     amount = float(labels)
@@ -144,13 +144,14 @@ def verdicts(settings: Sequence[Setting], metric: str) -> list[str]:
 
 def write(workdir: epath.Path, name: str, settings: Sequence[Setting]) -> str:
     """Write the table and the plots; return the table as Markdown."""
-    cells = ablation.table(settings)
     metric, ylabel = "eval_unseen/map", "mAP, tie-aware, database=unseen"
     if not any(setting.values(metric) for setting in settings):
         metric, ylabel = "eval/map", "mAP, tie-aware, the protocol's own database"
+    cells = ablation.table(settings, control=CONTROL, metric=metric)
     lines = [f"- {text}" for text in verdicts(settings, metric)]
     lines += [f"- {s.row}, {s.labels}, {s.bits} bits: {s.missing}" for s in settings if s.missing]
-    page = f"# {name}\n\nMean ± half of the 95 % interval over seeds (Student's t).\n\n"
+    page = f"# {name}\n\nMean ± half of the 95 % interval over seeds (Student's t); "
+    page += f"gain over {CONTROL!r}: {ylabel}.\n\n"
     page += comparison.to_markdown(cells) + "\n" + "\n".join(lines) + "\n"
     (workdir / "semi.md").write_text(page)
     (workdir / "semi.csv").write_text(comparison.to_csv(cells))

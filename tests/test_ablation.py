@@ -11,7 +11,10 @@ from dsh_jax.ablation import Setting
 
 
 def setting(row, values, amount=10.0, bits=48, **more):
-    runs = [{"eval_train/map": v, "eval_unseen/map": v - 0.01, **more} for v in values]
+    runs = [
+        {"seed": seed, "eval_train/map": v, "eval_unseen/map": v - 0.01, **more}
+        for seed, v in enumerate(values)
+    ]
     return Setting(row, f"{amount:g} per class", amount, bits, runs)
 
 
@@ -38,6 +41,21 @@ def test_table_has_the_columns_that_any_run_has():
     assert cells[1][6] == ""
     assert cells[2][6] == "0.5000 ± 0.0000"
     assert cells[3][3:] == ["0", "", "", ""]
+
+
+def test_gain_is_of_the_same_seeds():
+    half = 0.05 * 4.302653 / math.sqrt(3)  # of .15, .10 and .20
+    other = setting("other", [0.95, 0.92, 1.04])
+    cells = ablation.table([CONTROL, other, setting("none", [])], control="labels alone")
+    assert [line[-1] for line in cells] == [
+        "gain, paired by seed", "", f"+0.1500 ± {half:.4f}", "",
+    ]  # fmt: skip
+    lacking = Setting("x", "", 10.0, 48, [{"seed": 2, "map": 0.5}, {"seed": 7, "map": 0.9}])
+    against = Setting("y", "", 10.0, 48, [{"seed": 0, "map": 0.1}, {"seed": 2, "map": 0.8}])
+    assert ablation.gains(lacking, against, "map") == [pytest.approx(-0.3)]
+    # Another amount of labels is another control.
+    cells = ablation.table([CONTROL, setting("other", [0.9], amount=60.0)], control="labels alone")
+    assert cells[2][-1] == ""
 
 
 def test_one_row_beats_another_where_the_intervals_are_apart():
