@@ -17,6 +17,10 @@ on one GPU, the recipe of FixMatch with the teacher's B as a second target.
   python -m experiments.train --config=configs/cifar10.py:semi --workdir=runs/cifar10-semi
   Test accuracy .92 to .94, between the published 89 % of mean teachers and 95.7 % of FixMatch's
   full million steps; with one code a class mAP .85 or more (database=unseen).
+
+Measured, 4,000 labels, one CPU core, quarter width, 4,000 steps of 64 labelled images, 48 bits, one
+seed: mAP .538 (database=unseen) from the labels alone, .565 with 192 unlabelled images a step; the
+command is in experiments/README.md.
 """
 
 from configs import default

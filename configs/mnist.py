@@ -43,9 +43,9 @@ def get_config(variant: str = "intended"):
         config.data.labels_per_class = 10
         config.data.label_fraction = 1.0
         config.training.hashing_epochs = 0.0
-        config.training.hashing_steps = 1000
+        config.training.hashing_steps = 2000
         config.evaluation.validate_every_epochs = 0.0
-        config.evaluation.validate_every_steps = 500
+        config.evaluation.validate_every_steps = 1000
     if variant == "smoke":
         default.shorten(config, steps=100)
     return config
