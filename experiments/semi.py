@@ -136,8 +136,8 @@ def verdicts(settings: Sequence[Setting], metric: str) -> list[str]:
         how = {True: "intervals apart", False: "intervals overlap", None: "too few seeds to tell"}
         mean, of_control = (ablation.interval(s.values(metric))[0] for s in (best, control))
         said.append(
-            f"{labels}, {bits} bits: best is {best.row!r}, {mean:.4f} against {of_control:.4f} of "
-            f"the labels alone ({how[apart]})"
+            f"{labels}, {bits} bits: best other row is {best.row!r}, {mean:.4f} against "
+            f"{of_control:.4f} of the labels alone ({how[apart]})"
         )
     return said
 

@@ -78,7 +78,10 @@ def test_table_has_means_verdicts_and_what_is_missing(tmp_path):
     page = semi.write(workdir, "digits", settings)
     assert "| all | 5 per class | 24 | 2 | 0.9505 ± 0.0064 | 0.9405 ± 0.0064 | 0.9000 ± " in page
     assert "0.8000 ± 0.0000 | +0.1455 ± 0.0572 |" in page  # .4 of .5; .150 and .141
-    assert "best is 'all', 0.9405 against 0.7950 of the labels alone (intervals apart)" in page
+    assert (
+        "best other row is 'all', 0.9405 against 0.7950 of the labels alone (intervals apart)"
+        in page
+    )
     assert "consistency, 5 per class, 24 bits: 1 runs without result, such as waiting" in page
     assert (tmp_path / "semi-24.png").stat().st_size > 10_000
     assert (workdir / "semi.csv").read_text().startswith("row,labels,bits,seeds,")
