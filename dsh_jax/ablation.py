@@ -125,9 +125,9 @@ def _cell(values: Sequence[float], sign: str = "-") -> str:
 def gains(setting: Setting, control: Setting, metric: str) -> list[float]:
     """Return what a row adds to another, seed by seed.
 
-    Runs of one seed share the split, the first weights and the order of the labelled rows: their
-    difference varies less than either, and an interval of it may exclude 0 where the intervals of
-    the two rows overlap.
+    Runs of one seed share the split, the first weights and the order of the labelled rows: where
+    that moves both alike, an interval of the difference may exclude 0 though the intervals of the
+    two rows overlap.
 
     Args:
       setting, control: whose runs have a `seed`.
