@@ -61,6 +61,7 @@ def get_config(variant: str = "intended") -> ConfigDict:
     deep.weight = placeholder(float)  # of its second term
     deep.margin = placeholder(float)
     deep.scale = placeholder(float)  # of inner products or cosines
+    deep.pairwise = placeholder(float)  # csq: weight of pairs, .2 in the official code
 
     config.shallow = shallow = ConfigDict()  # of the methods that fit features
     shallow.features = "pixels"  # pixels | gist | vggf | file
@@ -124,12 +125,17 @@ def get_config(variant: str = "intended") -> ConfigDict:
     optimizer.factor = 0.1  # of `steps`
     optimizer.momentum = 0.9  # of sgd
     optimizer.weight_decay = 5e-4  # λ
-    optimizer.weight_decay_in = "optimizer"  # optimizer (decoupled) | loss (λ‖W‖², printed)
-    optimizer.weight_decay_kernels = "all"  # all | classifier: W, where it is in the loss
+    # optimizer (adamw: decoupled; sgd: λW in the gradient, half of what `loss` gives) | loss
+    # (λ‖W‖², printed).
+    optimizer.weight_decay_in = "optimizer"
+    optimizer.weight_decay_kernels = "trained"  # W: of the parts that the stage trains | classifier
     optimizer.clip_norm = 0.0  # 0 is off
 
     config.training = training = ConfigDict()
     training.mode = "two_stage"  # two_stage (autoencoder, then hashing) | joint
+    training.freeze = (
+        ""  # of two_stage: encoder, for hashing to leave it as the autoencoder made it
+    )
     training.batch_size = 128  # over all devices
     training.labelled_share = 0.5  # of a batch, where some rows are unlabelled
     training.autoencoder_epochs = 1.0

@@ -150,6 +150,11 @@ class Run:
         stage = next((stage for stage in self.stages if step <= stage.stop), self.stages[-1])
         return create_state(self.model, stage.optimizer, seed=self.seed, ema=self.ema)
 
+    @property
+    def kept_steps(self) -> tuple[int, ...]:
+        """The steps whose states stay: where the next stage leaves the decoder behind."""
+        return tuple(stage.stop for stage in self.stages[:-1])
+
     def state_shapes(self, step: int) -> TrainState:
         """Return the shapes and types of the state after `step`, without computing any."""
         return jax.eval_shape(lambda: self.initial_state(step))

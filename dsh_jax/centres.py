@@ -1,7 +1,7 @@
 """Losses that pull each class's codes to a fixed point: CSQ's hash centres, OrthoHash's targets.
 
 A class has a centre in {−1, 1}^K, chosen before training. One value per row is averaged over the
-labelled rows, so no rows are gathered; the mean of a loss over the devices is that of the batch.
+rows with labels; the mean of a loss over the devices is that of the batch.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import jax.numpy as jnp
 from scipy.linalg import hadamard
 
 from dsh_jax import losses
-from dsh_jax.pairs import Terms
+from dsh_jax.pairs import Terms, logistic_pairs
 
 
 def hadamard_centres(classes: int, bits: int) -> jax.Array:
@@ -122,11 +122,14 @@ def csq(
     centre_CxK: jax.Array,
     tie_K: jax.Array,
     quantization: float = 1e-4,
+    pairwise: float = 0.0,
     axis_name: str | None = None,
 ) -> tuple[jax.Array, Terms]:
     """Return the loss of central similarity quantization.
 
-    `mean BCE(B, (t + 1) / 2) + λ mean (|tanh z| − 1)²`, `B = (tanh z + 1) / 2`, t the row's target.
+    `mean BCE(B, (t + 1) / 2) + λ₂ mean (|h| − 1)² + λ₁ mean_ij (log(1 + exp θ_ij) − S_ij θ_ij)`,
+    `h = tanh z`, `B = (h + 1) / 2`, t the row's target, `θ_ij = 10 / K h_i · h_j`. Each term is at
+    least 0; z far out on the target's side brings the first two to 0.
 
     Args:
       logit_BxK: z, real values.
@@ -134,12 +137,14 @@ def csq(
       is_labelled_B: which rows have labels, bool.
       centre_CxK: see `hash_centres`.
       tie_K: see `row_centres`.
-      quantization: λ. The paper has a smooth peer of its term (recalled).
+      quantization: λ₂. The paper has a smooth peer of its term (recalled).
+      pairwise: λ₁; the official code trains with λ₁ = .2 and λ₂ = .05, its pairs those between the
+        two halves of the batch, where here all pairs of different rows count.
       axis_name: the mapped axis whose devices share the batch, or None.
 
     Returns:
-      The total, and the terms `centre` and `quantization`, scalars whose mean over the devices is
-      the value for the whole batch; 0 without a labelled row.
+      The total, and the terms `centre`, `quantization` and, where λ₁ is not 0, `pairs`: scalars
+      whose mean over the devices is the value for the whole batch; 0 without a labelled row.
 
     Raises:
       AssertionError: where rows, classes or bits differ in number.
@@ -148,14 +153,22 @@ def csq(
     """
     target_BxK = row_centres(label_BxC, centre_CxK, tie_K)
     # The log-odds of B are 2z.
-    entropy_B = losses.multilabel_cross_entropy(2 * logit_BxK, target_BxK) / logit_BxK.shape[-1]
-    gap_B = ((jnp.abs(jnp.tanh(logit_BxK)) - 1) ** 2).mean(-1)
-    has_label_B = is_labelled_B & (label_BxC > 0).any(-1)
+    bit_BxK = (target_BxK + 1) / 2
+    entropy_B = losses.multilabel_cross_entropy(2 * logit_BxK, bit_BxK) / logit_BxK.shape[-1]
+    signed_BxK = jnp.tanh(logit_BxK)
+    gap_B = ((jnp.abs(signed_BxK) - 1) ** 2).mean(-1)
+    has_label_B = losses.has_label(label_BxC, is_labelled_B)
     terms = {
         "centre": losses.masked_mean(entropy_B, has_label_B, axis_name=axis_name),
         "quantization": losses.masked_mean(gap_B, has_label_B, axis_name=axis_name),
     }
-    return terms["centre"] + quantization * terms["quantization"], terms
+    total = terms["centre"] + quantization * terms["quantization"]
+    if losses.is_on(pairwise):
+        scale = 10 / logit_BxK.shape[-1]
+        rows = label_BxC, is_labelled_B
+        terms["pairs"] = logistic_pairs(signed_BxK, *rows, scale=scale, axis_name=axis_name)
+        total += pairwise * terms["pairs"]
+    return total, terms
 
 
 def orthohash(
@@ -199,6 +212,6 @@ def orthohash(
     value_B = losses.softmax_cross_entropy(
         scale * (cosine_BxC - margin * is_label_BxC), is_label_BxC
     )
-    has_label_B = is_labelled_B & (label_BxC > 0).any(-1)
+    has_label_B = losses.has_label(label_BxC, is_labelled_B)
     total = losses.masked_mean(value_B, has_label_B, axis_name=axis_name)
     return total, {"centre": total}

@@ -1,4 +1,4 @@
-"""The only file that knows Orbax: the latest two states and the best one are kept.
+"""The only file that knows Orbax: the latest two states, the best one and chosen ones are kept.
 
 Each state is saved with its digest. One that cannot be read, or whose bits have changed, is put
 aside into `workdir/damaged`, with a warning, and the next one serves.
@@ -47,9 +47,10 @@ class Checkpoints:
 
     Args:
       workdir: the run's folder.
+      kept: steps whose states are kept beside the latest and the best.
     """
 
-    def __init__(self, workdir: epath.PathLike):
+    def __init__(self, workdir: epath.PathLike, *, kept: Iterable[int] = ()):
         # Orbax needs an absolute path, and says so only from its asynchronous save.
         self._directory = epath.Path(workdir).expanduser().resolve() / "checkpoints"
         for path in sorted(self._directory.glob("*")) if self._directory.exists() else ():
@@ -68,7 +69,11 @@ class Checkpoints:
             options=ocp.CheckpointManagerOptions(
                 best_fn=metric,
                 preservation_policy=preservation.AnyPreservationPolicy(
-                    [preservation.LatestN(2), preservation.BestN(get_metric_fn=metric, n=1)]
+                    [
+                        preservation.LatestN(2),
+                        preservation.BestN(get_metric_fn=metric, n=1),
+                        preservation.CustomSteps(tuple(kept)),
+                    ]
                 ),
             ),
         )
@@ -143,6 +148,10 @@ class Checkpoints:
         """Return the state with the highest validation mAP that is whole, see `restore_latest`."""
         steps = sorted(self._manager.all_steps(), reverse=True)
         return self._first(sorted(steps, key=self._validation_map, reverse=True), like)
+
+    def restore_at(self, step: int, like: Callable[[int], Any]) -> Saved | None:
+        """Return the state of a step, or None where it is not there or damaged."""
+        return self._first([step] if step in self._manager.all_steps() else [], like)
 
     def _validation_map(self, step: int) -> float:
         return self._manager.metrics(step)[METRIC]
@@ -290,3 +299,21 @@ def best(folder: epath.Path, like: Callable[[int], Any]) -> Saved:
     if saved is None:
         raise ValueError(f"{folder} holds no checkpoint: train there first.")
     return saved
+
+
+def at(folder: epath.Path, step: int, like: Callable[[int], Any]) -> Saved | None:
+    """Return the state of a run after a step, or None where it was not kept.
+
+    Args:
+      folder: of the run.
+      step: training steps done.
+      like: of a step, see `Checkpoints.restore`.
+
+    Returns:
+      Saved or None.
+
+    Raises:
+      ValueError: where the saved arrays have other names or shapes.
+    """
+    with contextlib.closing(Checkpoints(folder)) as checkpoints:
+        return checkpoints.restore_at(step, like)

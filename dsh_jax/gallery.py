@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+from typing import Any
 
 import jax
 import numpy as np
@@ -16,16 +17,17 @@ from dsh_jax import (
     confusion,
     contact_sheet,
     plots,
+    reconstruction,
     report_codes,
     report_cross,
     retrieval,
     stages,
 )
-from dsh_jax.augment import pad_small, to_unit
+from dsh_jax.augment import pad_small
 from dsh_jax.data.source import Source
 from dsh_jax.evaluate import Evaluation
 from dsh_jax.report import write_report
-from dsh_jax.report_images import Gallery
+from dsh_jax.report_images import Gallery, Rebuilt
 from dsh_jax.run import environment, read_metrics, write_images
 
 
@@ -101,21 +103,21 @@ def neighbour_sheet(gallery: Gallery) -> Image.Image:
 
 
 def reconstructions(
-    described: build.Run, evaluation: Evaluation, rows: np.ndarray
+    described: build.Run, variables: Any, rows: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
     """Return images as the network sees them, and as its decoder rebuilds them.
 
     Args:
       described: the run.
-      evaluation: of the run; holds the variables.
+      variables: of the network, see `reconstruction.intact`.
       rows: row numbers.
 
     Returns:
       (original, decoded), uint8 [n, H, W, C].
     """
-    image = pad_small(to_unit(described.source.images.take(rows)))
-    decoded = described.model.apply(evaluation.variables, image).decoded
-    return tuple(np.asarray(np.rint(np.asarray(part) * 255), np.uint8) for part in (image, decoded))
+    image_NxHxWxC = described.source.images.take(rows)
+    decoded = reconstruction.rebuild(described.model, variables, image_NxHxWxC)
+    return np.asarray(pad_small(image_NxHxWxC)), np.asarray(decoded)
 
 
 def augmented(
@@ -194,11 +196,15 @@ def report_run(
         )
         for title, pick in picks.items()
     }
-    original = decoded = None
-    if config.loss.r > 0 or config.training.mode == "two_stage":
+    rebuilt = None
+    intact = reconstruction.intact(
+        config, described, folder, step=evaluation.step, variables=evaluation.variables
+    )
+    if intact is not None:
         original, decoded = reconstructions(
-            described, evaluation, split.query[picks["Queries drawn at random"]]
+            described, intact.variables, split.query[picks["Queries drawn at random"]]
         )
+        rebuilt = Rebuilt(original, decoded, intact.words)
     trained = rng.choice(split.train, min(6, len(split.train)), replace=False)
     results = {f"database={part}": result for part, result in evaluation.results.items()}
     numbers = {title: dict(result.metrics) for title, result in results.items()}
@@ -213,10 +219,10 @@ def report_run(
     label = {part: source.label_NxC[rows] for part, rows in evaluation.rows.items()}
     drawn = rng.permutation(len(database))[:500]
     sheets = {title: neighbour_sheet(gallery) for title, gallery in galleries.items()}
-    if original is not None:
-        both = np.concatenate([original, decoded])
+    if rebuilt is not None:
+        both = np.concatenate([rebuilt.original, rebuilt.decoded])
         sheets["Originals above, reconstructions below"] = contact_sheet.contact_sheet(
-            both, columns=len(original)
+            both, columns=len(rebuilt.original)
         )
     write_images(folder, evaluation.step, {k: np.asarray(v) for k, v in sheets.items()})
     made = environment()
@@ -257,8 +263,7 @@ def report_run(
         bits=of_bits,
         galleries=galleries,
         cross_domain=report_cross.load(folder, evaluation.step),
-        original=original,
-        decoded=decoded,
+        rebuilt=rebuilt,
         augmented=augmented(config, described, np.sort(trained)),
         history=[
             record

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import collections
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import numpy as np
@@ -30,10 +30,17 @@ class Journal:
     Args:
       folder: of the run.
       state_shapes: of a step, see `Checkpoints.restore`.
+      kept: steps whose states stay, see `Checkpoints`.
     """
 
-    def __init__(self, folder: epath.Path, state_shapes: Callable[[int], Any]):
-        self._checkpoints = Checkpoints(folder)
+    def __init__(
+        self,
+        folder: epath.Path,
+        state_shapes: Callable[[int], Any],
+        *,
+        kept: Iterable[int] = (),
+    ):
+        self._checkpoints = Checkpoints(folder, kept=kept)
         self.saved = self._checkpoints.restore_latest(state_shapes)
         self._window: collections.defaultdict[str, list[float]] = collections.defaultdict(list)
         done = 0

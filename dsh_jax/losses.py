@@ -11,11 +11,13 @@ outputs of the classifier W_C, `label_BxC` multi-hot labels in {0, 1}.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, Literal
 
 import chex
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 
 def softmax_cross_entropy(
@@ -35,9 +37,11 @@ def softmax_cross_entropy(
       loss_B in nats, float.
 
     Raises:
+      ValueError: for concrete labels outside [0, 1].
       AssertionError: where the shapes differ.
     """
     chex.assert_equal_shape([score_BxC, label_BxC])
+    check_unit("label_BxC", label_BxC)
     label_BxC = label_BxC.astype(score_BxC.dtype)
     count_Bx1 = label_BxC.sum(-1, keepdims=True)
     target_BxC = label_BxC / jnp.maximum(count_Bx1, 1)
@@ -63,12 +67,13 @@ def multilabel_margin_loss(
       loss_B, float.
 
     Raises:
-      ValueError: for another exponent.
+      ValueError: for another exponent, or concrete labels outside [0, 1].
       AssertionError: where the shapes differ.
     """
     if exponent not in (1, 2):
         raise ValueError(f"exponent is {exponent!r}; eq. (5) has 1 (printed) or 2.")
     chex.assert_equal_shape([score_BxC, label_BxC])
+    check_unit("label_BxC", label_BxC)
     label_BxC = label_BxC.astype(score_BxC.dtype)
     # One hinge serves both cases: the distance to the allowed zone on the label's side.
     excess_BxC = jnp.where(label_BxC > 0, label_BxC - score_BxC, score_BxC)
@@ -86,12 +91,14 @@ def multilabel_cross_entropy(score_BxC: jax.Array, label_BxC: jax.Array) -> jax.
       label_BxC: multi-hot labels, or their probabilities.
 
     Returns:
-      loss_B in nats, float.
+      loss_B in nats, float, at least 0.
 
     Raises:
+      ValueError: for concrete labels outside [0, 1], with which it has no lower bound.
       AssertionError: where the shapes differ.
     """
     chex.assert_equal_shape([score_BxC, label_BxC])
+    check_unit("label_BxC", label_BxC)
     label_BxC = label_BxC.astype(score_BxC.dtype)
     there_BxC, absent_BxC = jax.nn.log_sigmoid(score_BxC), jax.nn.log_sigmoid(-score_BxC)
     return -(label_BxC * there_BxC + (1 - label_BxC) * absent_BxC).sum(-1)
@@ -108,7 +115,11 @@ def binarization_loss(bcoding_BxK: jax.Array) -> jax.Array:
 
     Returns:
       loss_B, float.
+
+    Raises:
+      ValueError: for concrete activations outside [0, 1], with which it has no lower bound.
     """
+    check_unit("bcoding_BxK", bcoding_BxK)
     return -jnp.mean((bcoding_BxK - 0.5) ** 2, axis=-1)
 
 
@@ -123,7 +134,11 @@ def balance_loss(bcoding_BxK: jax.Array) -> jax.Array:
 
     Returns:
       loss_B, float.
+
+    Raises:
+      ValueError: for concrete activations outside [0, 1].
     """
+    check_unit("bcoding_BxK", bcoding_BxK)
     return (jnp.mean(bcoding_BxK, axis=-1) - 0.5) ** 2
 
 
@@ -137,8 +152,12 @@ def bit_balance_loss(bcoding_BxK: jax.Array, *, axis_name: str | None = None) ->
       axis_name: the mapped axis whose devices share the statistics, or None.
 
     Returns:
-      A scalar, float.
+      A scalar in [0, 1/4], float.
+
+    Raises:
+      ValueError: for concrete activations outside [0, 1].
     """
+    check_unit("bcoding_BxK", bcoding_BxK)
     mean_K = bcoding_BxK.mean(0)
     if axis_name is not None:
         mean_K = jax.lax.pmean(mean_K, axis_name)
@@ -155,8 +174,12 @@ def decorrelation_loss(bcoding_BxK: jax.Array, *, axis_name: str | None = None) 
       axis_name: the mapped axis whose devices share the statistics, or None.
 
     Returns:
-      A scalar, float; 0 for a single bit.
+      A scalar in [0, 1], float; 0 for a single bit.
+
+    Raises:
+      ValueError: for concrete activations outside [0, 1].
     """
+    check_unit("bcoding_BxK", bcoding_BxK)
     signed_BxK = 2 * bcoding_BxK - 1
     mean_K, second_KxK = signed_BxK.mean(0), signed_BxK.T @ signed_BxK / signed_BxK.shape[0]
     if axis_name is not None:
@@ -183,10 +206,12 @@ def reconstruction_loss(
       loss_B, float.
 
     Raises:
-      ValueError: for another kind.
+      ValueError: for another kind, or concrete images outside [0, 1].
       AssertionError: where the shapes differ.
     """
     chex.assert_equal_shape([image_BxHxWxC, decoded_BxHxWxC])
+    check_unit("image_BxHxWxC", image_BxHxWxC)
+    check_unit("decoded_BxHxWxC", decoded_BxHxWxC)
     if kind == "mse":
         value = (image_BxHxWxC - decoded_BxHxWxC) ** 2
     elif kind == "bce":
@@ -247,10 +272,11 @@ def multilabel_pseudo_labels(
       label_BxC: 1, 0 or the probability; is_confident_BxC: bool, False where not `where_B`.
 
     Raises:
-      ValueError: for a share outside (0, 1].
+      ValueError: for a share outside (0, 1], or a concrete prior outside [0, 1].
     """
     if not 0 < share <= 1:
         raise ValueError(f"share is {share}; a share of the rows in (0, 1] is wanted, e.g. .5.")
+    check_unit("prior_C", prior_C)
     all_NxC, where_N = score_BxC, where_B
     if axis_name is not None:
         all_NxC, where_N = (
@@ -312,37 +338,92 @@ def ramp_up(progress: jax.Array, *, share: float) -> jax.Array:
     return jnp.exp(-5 * (1 - jnp.minimum(progress / share, 1)) ** 2)
 
 
-def weight_penalty(params: Any, *, kernels: Literal["all", "classifier"] = "all") -> jax.Array:
-    """Return the sum of squares over a named set of kernels, the objective's second term.
-
-    `||W||^2`; biases and normalisation parameters never count. The paper leaves W open.
+def kernels(params: Any, parts: Sequence[str] | None = None) -> Any:
+    """Return which parameters are kernels, those that weight decay and penalty may touch.
 
     Args:
       params: a tree of parameters; kernels are the leaves named `kernel`.
-      kernels: `all`, or `classifier` for W_C alone.
+      parts: names of the tree's uppermost nodes, such as `encoder`, in which to look; None for all.
+
+    Returns:
+      A tree of bools.
+
+    Raises:
+      ValueError: for a part that the tree has not.
+    """
+    if unknown := sorted(set(parts or ()) - set(params)):
+        raise ValueError(f"there is no part {unknown[0]!r}; there are {', '.join(sorted(params))}.")
+    return jax.tree_util.tree_map_with_path(
+        lambda path, _: path[-1].key == "kernel" and (parts is None or path[0].key in parts), params
+    )
+
+
+def weight_penalty(params: Any, *, parts: Sequence[str] | None = None) -> jax.Array:
+    """Return the sum of squares over kernels, the objective's second term.
+
+    `||W||^2`; biases and normalisation parameters never count. The paper leaves W open: it should
+    be kernels that the other terms train, for the penalty alone would take the rest apart.
+
+    Args:
+      params: a tree of parameters, see `kernels`.
+      parts: W, names of uppermost nodes; None for all.
 
     Returns:
       A scalar, float.
 
     Raises:
-      ValueError: for another set, or where it selects nothing.
+      ValueError: for a part that there is not, or where no kernel is left.
     """
-    if kernels not in ("all", "classifier"):
-        raise ValueError(f"kernels is {kernels!r}; it must be 'all' or 'classifier'.")
-    chosen = [
-        leaf
-        for path, leaf in jax.tree_util.tree_leaves_with_path(params)
-        if path[-1].key == "kernel"
-        and (kernels == "all" or any(part.key == "classifier" for part in path))
-    ]
+    is_chosen = kernels(params, parts)
+    leaves = zip(jax.tree.leaves(params), jax.tree.leaves(is_chosen), strict=True)
+    chosen = [leaf for leaf, is_one in leaves if is_one]
     if not chosen:
-        raise ValueError(f"no leaf named 'kernel' in the set {kernels!r}: nothing to penalise.")
+        raise ValueError(f"no leaf named 'kernel' in {parts or 'params'}: nothing to penalise.")
     return jnp.sum(jnp.stack([jnp.sum(leaf.astype(jnp.float32) ** 2) for leaf in chosen]))
 
 
 def is_on(weight: float | jax.Array) -> bool:
     """Return whether a term of this weight is computed: not for 0, always for a traced weight."""
     return isinstance(weight, jax.core.Tracer) or bool(weight)
+
+
+def has_label(label_BxC: jax.Array, is_labelled_B: jax.Array) -> jax.Array:
+    """Return the rows that supervised terms average over: labelled, with at least one label.
+
+    Args:
+      label_BxC: multi-hot labels.
+      is_labelled_B: which rows have been labelled, bool.
+
+    Returns:
+      bool [B].
+
+    Raises:
+      AssertionError: where the rows differ in number.
+    """
+    chex.assert_equal_shape_prefix([label_BxC, is_labelled_B], 1)
+    return is_labelled_B & (label_BxC > 0).any(-1)
+
+
+def check_unit(name: str, value: jax.Array) -> None:
+    """Refuse concrete numbers outside [0, 1]; traced ones, in jit or grad, pass unseen.
+
+    Args:
+      name: of the argument, for the message.
+      value: labels, probabilities, activations or pixels.
+
+    Raises:
+      ValueError: where one is outside, by more than rounding.
+    """
+    if isinstance(value, jax.core.Tracer) or not np.size(value):
+        return
+    array = np.asarray(value)  # first: a minimum of JAX would be traced where others are
+    low, high = float(array.min()), float(array.max())
+    slack = 1e-2 if array.dtype in (np.float16, jnp.bfloat16) else 1e-6
+    if not (low >= -slack and high <= 1 + slack):  # NaN is outside too
+        raise ValueError(
+            f"{name} lies in [{low:g}, {high:g}], but values in [0, 1] are wanted: map codes t in "
+            "{−1, 1} by (t + 1) / 2, and pixels by x / 255."
+        )
 
 
 def masked_mean(

@@ -31,7 +31,23 @@ NETWORKS = {
 }
 # Growth of the steepness β, see `step.beta_schedule`, of methods that need one: HashNet's.
 GROWTH = {"hashnet": 0.005, "drsch": 0.005}
+# Those whose objectives read codes alone, and leave the classifier as it starts.
+OF_CODES = ("hashnet", "dpsh", "dsh", "dtsh", "csq", "orthohash", "cnnh", "ninh", "drsch")
 FIXED = 0  # seed of centres and of CNNH's codes, whatever a run's own
+
+
+def trained_parts(method: str) -> tuple[str, ...]:
+    """Return the parts of the network that the gradient of a method's objective reaches.
+
+    Args:
+      method: its name.
+
+    Returns:
+      Names of children of `models.DSH`, without the decoder.
+    """
+    if method == "classifier_code":  # no hash at all
+        return "encoder", "classifier"
+    return ("encoder", "bcoding") if method in OF_CODES else ("encoder", "bcoding", "classifier")
 
 
 def columns(
@@ -65,7 +81,7 @@ def objective(
       classes: C.
       bits: K.
       multilabel: whether the labels are multi-label.
-      options: of `weight`, `margin` and `scale`, those that are not the method's own.
+      options: of `weight`, `margin`, `scale` and `pairwise`, those that are not the method's own.
 
     Returns:
       The objective; None for `dhs`, whose own is `objectives.hashing_objective`.
@@ -182,7 +198,7 @@ def _greedyhash(classes, bits, multilabel, options):
 
 def _cnnh(classes, bits, multilabel, options, *, plus: bool = False):
     def objective(outputs, image, batch, axis_name):
-        where_B = batch["is_labelled"]
+        where_B = losses.has_label(batch["label"], batch["is_labelled"])
         value_B = cnnh.codes_loss(outputs.bcoding, batch["target"])
         terms = {"codes": losses.masked_mean(value_B, where_B, axis_name=axis_name)}
         if not plus:
@@ -205,7 +221,7 @@ OBJECTIVES = {
     "dpsh": (_of_logits(pairs.dpsh), {"weight": "eta"}),
     "dsh": (_of_logits(pairs.dsh), {"weight": "alpha", "margin": "margin"}),
     "dtsh": (_of_triplets(triplets.dtsh, "logit"), {"weight": "eta", "margin": "margin"}),
-    "csq": (_csq, {"weight": "quantization"}),
+    "csq": (_csq, {"weight": "quantization", "pairwise": "pairwise"}),
     "orthohash": (_orthohash, {"scale": "scale", "margin": "margin"}),
     "greedyhash": (_greedyhash, {"weight": "alpha"}),
     "cnnh": (_cnnh, {}),

@@ -260,6 +260,7 @@ class DSH(nn.Module):
         beta: float | jax.Array = 1.0,
         train: bool = False,
         decode: bool = True,
+        freeze_encoder: bool = False,
     ) -> Outputs:
         """Return every output for normalised images.
 
@@ -268,6 +269,8 @@ class DSH(nn.Module):
           beta: steepness of the bcoding activation.
           train: whether batch statistics are computed (and updated) or the running ones used.
           decode: whether to run the decoder; skipping it leaves `decoded` None.
+          freeze_encoder: whether the encoder uses its running statistics while the rest is trained,
+            and gets no gradient.
 
         Returns:
           Outputs.
@@ -275,7 +278,9 @@ class DSH(nn.Module):
         Raises:
           ValueError: for an image smaller than 32×32 or a bad option.
         """
-        feature_BxF = self.encoder(image_BxHxWxC, train=train)
+        feature_BxF = self.encoder(image_BxHxWxC, train=train and not freeze_encoder)
+        if freeze_encoder:
+            feature_BxF = jax.lax.stop_gradient(feature_BxF)
         logit_BxK, code_BxK = self.bcoding(feature_BxF, beta=beta)
         bcoding_BxK = code_BxK
         if self.head is not None:

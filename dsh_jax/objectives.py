@@ -51,7 +51,7 @@ def dsh_objective(
       bcoding_BxK: activations in [0, 1] that the third and fourth term see.
       label_BxC: multi-hot labels; rows that are not labelled are not read.
       is_labelled_B: which rows have labels, bool.
-      x: weight of the classification term, over labelled rows.
+      x: weight of the classification term, over the rows with labels, see `losses.has_label`.
       y: weight of the binarization term, over all rows.
       z: weight of the balance term, over all rows.
       r: weight of the reconstruction term, over all rows; 0 needs no images.
@@ -96,7 +96,7 @@ def dsh_objective(
 
     per_code = 1 if reduction == "mean" else bits  # ||b - p/2||^2 is K times the mean
     terms = {
-        "classification": reduce(classification_B, is_labelled_B),
+        "classification": reduce(classification_B, losses.has_label(label_BxC, is_labelled_B)),
         "binarization": reduce(per_code * losses.binarization_loss(bcoding_BxK), everywhere_B),
         "balance": reduce(losses.balance_loss(bcoding_BxK), everywhere_B),
     }

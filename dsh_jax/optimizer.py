@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+import functools
+from collections.abc import Sequence
+from typing import Literal
 
-import jax
 import optax
+
+from dsh_jax import losses
 
 Schedule = Literal["constant", "cosine", "one_cycle", "steps"]
 
@@ -65,26 +68,25 @@ def make_schedule(
     )
 
 
-def is_kernel(params: Any) -> Any:
-    """Return a tree of bools, True at leaves named `kernel`."""
-    return jax.tree_util.tree_map_with_path(lambda path, _: path[-1].key == "kernel", params)
-
-
 def make_optimizer(
     name: Literal["sgd", "adam", "adamw"],
     schedule: optax.Schedule,
     *,
     weight_decay: float = 0.0,
+    parts: Sequence[str] | None = None,
     momentum: float = 0.9,
     clip_norm: float = 0.0,
 ) -> optax.GradientTransformation:
     """Return an optimizer whose weight decay touches kernels only.
 
     Args:
-      name: `sgd` (Nesterov; the decay is added to the gradient, as usual for SGD), `adam` (no
-        decay) or `adamw` (decoupled decay, Loshchilov and Hutter 2019).
+      name: `sgd` (Nesterov; λW is added to the gradient, as usual for SGD, so that λ does what λ/2
+        does in front of `losses.weight_penalty`), `adam` (no decay) or `adamw` (decoupled decay,
+        Loshchilov and Hutter 2019).
       schedule: the learning rate.
-      weight_decay: its weight.
+      weight_decay: λ, its weight.
+      parts: of the network whose kernels decay, see `losses.kernels`: what no gradient reaches
+        would but shrink. None for all.
       momentum: of SGD.
       clip_norm: the gradient's largest global norm; 0 is off.
 
@@ -96,12 +98,13 @@ def make_optimizer(
     """
     if name == "adam" and weight_decay:
         raise ValueError("adam has no weight decay: use adamw, or set weight_decay=0.")
+    mask = functools.partial(losses.kernels, parts=parts)
     clip = optax.clip_by_global_norm(clip_norm) if clip_norm else optax.identity()
     if name == "sgd":
-        decay = optax.add_decayed_weights(weight_decay, mask=is_kernel)
+        decay = optax.add_decayed_weights(weight_decay, mask=mask)
         main = optax.chain(decay, optax.sgd(schedule, momentum=momentum, nesterov=True))
     elif name in ("adam", "adamw"):
-        main = optax.adamw(schedule, weight_decay=weight_decay, mask=is_kernel)
+        main = optax.adamw(schedule, weight_decay=weight_decay, mask=mask)
     else:
         raise ValueError(f"optimizer is {name!r}; known: 'sgd', 'adam', 'adamw'.")
     return optax.chain(clip, main)

@@ -89,10 +89,10 @@ def square_distances(code_NxK: jax.Array) -> jax.Array:
       code_NxK: real-valued codes.
 
     Returns:
-      square_NxN, float; near 0, rounding may leave it a little below.
+      square_NxN, float, at least 0: what rounding leaves below is cut off.
     """
     square_N = (code_NxK**2).sum(-1)
-    return square_N[:, None] + square_N[None] - 2 * code_NxK @ code_NxK.T
+    return jax.nn.relu(square_N[:, None] + square_N[None] - 2 * code_NxK @ code_NxK.T)
 
 
 def bit_gap(logit_BxK: jax.Array) -> jax.Array:
@@ -223,6 +223,35 @@ def dsh(
         "quantization": 2 * masked_mean(jnp.abs(bit_gap(logit_NxK)).sum(-1), pairs.has_label_N),
     }
     return terms["pairs"] + alpha * terms["quantization"], terms
+
+
+def logistic_pairs(
+    code_BxK: jax.Array,
+    label_BxC: jax.Array,
+    is_labelled_B: jax.Array,
+    *,
+    scale: float,
+    axis_name: str | None = None,
+) -> jax.Array:
+    """Return the logistic regression of S on inner products, each pair with the same weight.
+
+    `mean_ij (log(1 + exp θ_ij) − S_ij θ_ij)`, `θ_ij = scale c_i · c_j`.
+
+    Args:
+      code_BxK: c, real values.
+      label_BxC: multi-hot labels; rows that are not labelled are not read.
+      is_labelled_B: which rows have labels, bool.
+      scale: of the inner products.
+      axis_name: the mapped axis whose devices share the batch, or None.
+
+    Returns:
+      A scalar of at least 0, equal on all devices; 0 without a pair.
+
+    Raises:
+      AssertionError: where the rows differ in number.
+    """
+    code_NxK, pairs = gather_pairs(code_BxK, label_BxC, is_labelled_B, axis_name)
+    return masked_mean(_logistic(scale * code_NxK @ code_NxK.T, pairs), pairs.counts_NxN)
 
 
 def _logistic(theta_NxN: jax.Array, pairs: Pairs) -> jax.Array:

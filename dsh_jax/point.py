@@ -35,7 +35,7 @@ class Point:
         self.config = config
         self.folder = folder
         self.failed = False
-        self._journal = Journal(folder, run.state_shapes)
+        self._journal = Journal(folder, run.state_shapes, kept=run.kept_steps)
         if self._journal.saved is not None:
             self.step, self.state = self._journal.saved.step, self._journal.saved.state
         else:

@@ -48,8 +48,8 @@ def train(
 ) -> list[Outcome]:
     """Train several runs together, each from its latest checkpoint where there is one.
 
-    Points that have other terms (r or, in the loss, λ is 0 for some), or that have come to another
-    step, are trained after one another, each such group by one program. A point whose loss is not
+    Points that have other terms (r, x or, in the loss, λ is 0 for some), or that have come to
+    another step, are trained after one another, each such group by one program. A point whose loss is not
     finite is left out of all that is written from then on, and its folder tells so in
     `not_finite.txt`; the others go on.
 
@@ -122,7 +122,8 @@ def _groups(points: Sequence[Point]) -> list[list[Point]]:
     for point in points:
         optimizer = point.config.optimizer
         is_penalised = optimizer.weight_decay_in == "loss" and optimizer.weight_decay > 0
-        groups[point.step, point.config.loss.r > 0, is_penalised].append(point)
+        loss = point.config.loss
+        groups[point.step, loss.r > 0, loss.x > 0, is_penalised].append(point)
     return list(groups.values())
 
 

@@ -13,7 +13,7 @@ from dsh_jax.confusion import Confusion
 from dsh_jax.plots import PRECISION_AT, PRECISION_RECALL, Curve
 from dsh_jax.report_codes import Plane
 from dsh_jax.report_cross import CrossDomain
-from dsh_jax.report_images import Gallery
+from dsh_jax.report_images import Gallery, Rebuilt
 from dsh_jax.run import write_whole
 
 CSS = """
@@ -83,8 +83,7 @@ def write_report(
     bits: Mapping[str, float],
     galleries: Mapping[str, Gallery],
     cross_domain: Sequence[CrossDomain],
-    original: np.ndarray | None,
-    decoded: np.ndarray | None,
+    rebuilt: Rebuilt | None,
     augmented: np.ndarray | None,
     history: Sequence[Mapping[str, Any]],
     config: Mapping[str, Any],
@@ -104,7 +103,7 @@ def write_report(
         bits: other numbers of the codes, name to value.
         galleries: title to queries with their nearest database images.
         cross_domain: of other data sets.
-        original, decoded: uint8 [n, H, W, C], or None to leave the reconstructions out.
+        rebuilt: images beside their reconstructions, or None to leave them out.
         augmented: uint8 [n, 1 + draws, H, W, C], each image and draws of its augmentation, or None.
         history: records with "step" and any of "train/loss", "train/<term>", "valid/map".
         config: settings, nested; values that JSON lacks are shown as text.
@@ -117,7 +116,7 @@ def write_report(
         "Training": _training(history),
         "Queries and their nearest database images": _galleries(galleries),
         "Images of other data sets": report_cross.parts(cross_domain),
-        "Reconstructions": _reconstructions(original, decoded),
+        "Reconstructions": _reconstructions(rebuilt),
         "Augmented training images": _augmented(augmented),
         "Settings": _settings(config),
     }
@@ -179,11 +178,11 @@ def _galleries(galleries: Mapping[str, Gallery]) -> list[str]:
     return [report_images.NOTE, *grids] if grids else []
 
 
-def _reconstructions(original: np.ndarray | None, decoded: np.ndarray | None) -> list[str]:
-    if original is None or decoded is None:
+def _reconstructions(rebuilt: Rebuilt | None) -> list[str]:
+    if rebuilt is None:
         return []
-    note = "<p>Originals above, reconstructions below.</p>"
-    return [note, report_images.reconstructions(original, decoded)]
+    note = f"<p>Originals above, reconstructions below, by {html.escape(rebuilt.words)}.</p>"
+    return [note, report_images.reconstructions(rebuilt.original, rebuilt.decoded)]
 
 
 def _augmented(augmented: np.ndarray | None) -> list[str]:

@@ -39,6 +39,20 @@ class Gallery:
     relevant: np.ndarray | None
 
 
+@dataclasses.dataclass(frozen=True)
+class Rebuilt:
+    """Hold images and what a decoder made of them.
+
+    Args:
+        original, decoded: uint8 [n, H, W, C].
+        words: which decoder it was.
+    """
+
+    original: np.ndarray
+    decoded: np.ndarray
+    words: str
+
+
 def gallery(name: str, shown: Gallery) -> str:
     """Return the elements of a gallery under its title."""
     rows = []

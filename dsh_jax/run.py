@@ -144,7 +144,18 @@ def read_config(folder: epath.Path) -> ConfigDict:
     path = folder / "config.json"
     if not path.exists():
         raise ValueError(f"{folder} holds no config.json: it is no run of experiments.train.")
-    return ConfigDict(json.loads(path.read_text()))
+    config = ConfigDict(json.loads(path.read_text()))
+    if "method" in config:
+        _name_as_now(config)
+    return config
+
+
+def _name_as_now(config: ConfigDict) -> None:
+    """Fill in what runs of earlier versions lack, so that they can be evaluated, if not resumed."""
+    config.deep.pairwise = config.deep.get("pairwise")
+    config.training.freeze = config.training.get("freeze", "")
+    if config.optimizer.weight_decay_kernels == "all":
+        config.optimizer.weight_decay_kernels = "trained"
 
 
 def check_config(saved: Mapping[str, Any], wanted: Mapping[str, Any], folder: epath.Path) -> None:

@@ -171,7 +171,7 @@ def one_device_stages(
         "axis_name": model.axis_name,
     }
 
-    def stage(name, start, steps, objective, *, decode, weight_decay, **options) -> Stage:
+    def stage(name, start, steps, objective, *, decode, weight_decay, parts, **options) -> Stage:
         schedule = make_schedule(
             rate.schedule,
             peak=value["optimizer.learning_rate"],
@@ -184,6 +184,7 @@ def one_device_stages(
             rate.name,
             schedule,
             weight_decay=weight_decay,
+            parts=parts,
             momentum=rate.momentum,
             clip_norm=rate.clip_norm,
         )
@@ -192,6 +193,9 @@ def one_device_stages(
             optimizer=optimizer,
             objective=objective,
             decode=decode,
+            start=start,
+            steps=steps,
+            penalty_parts=parts,
             **shared,
             **options,
         )
@@ -208,9 +212,17 @@ def one_device_stages(
             )
         objective = autoencoder_objective(reconstruction=loss.reconstruction)
         _try(objective, model)
-        # No weight decay here: it would only shrink the head, which waits for its turn.
+        # No weight decay here: the paper's λ||W||^2 belongs to the second stage's objective.
         stages.append(
-            stage("autoencoder", 0, autoencoder_steps, objective, decode=True, weight_decay=0.0)
+            stage(
+                "autoencoder",
+                0,
+                autoencoder_steps,
+                objective,
+                decode=True,
+                weight_decay=0.0,
+                parts=("encoder", "decoder"),
+            )
         )
     objective = methods.objective(
         config.method,
@@ -243,11 +255,8 @@ def one_device_stages(
             f"optimizer.weight_decay_in is {rate.weight_decay_in!r}; it must be 'optimizer' or "
             "'loss'."
         )
-    if rate.weight_decay_kernels not in ("all", "classifier"):
-        raise ValueError(
-            f"optimizer.weight_decay_kernels is {rate.weight_decay_kernels!r}; it must be 'all' or "
-            "'classifier'."
-        )
+    frozen = frozen_encoder(config)
+    decode = loss.r > 0 and config.method == "dhs"
     decoupled = rate.weight_decay_in == "optimizer"
     stages.append(
         stage(
@@ -255,15 +264,69 @@ def one_device_stages(
             autoencoder_steps,
             hashing_steps,
             objective,
-            decode=loss.r > 0 and config.method == "dhs",
+            decode=decode,
+            parts=decayed_parts(config, decode=decode),
+            freeze_encoder=frozen,
             weight_decay=value["optimizer.weight_decay"] if decoupled else 0.0,
             penalty=0.0 if decoupled else value["optimizer.weight_decay"],
-            penalty_kernels=rate.weight_decay_kernels,
-            progress=lambda step: (step - autoencoder_steps) / hashing_steps,
             **unlabelled_options,
         )
     )
     return stages
+
+
+def frozen_encoder(config: ConfigDict) -> bool:
+    """Return whether the hashing stage leaves the encoder as the autoencoder has made it.
+
+    Args:
+      config: of the run.
+
+    Raises:
+      ValueError: for another part, or without a stage before that trains it.
+    """
+    part = config.training.freeze
+    if part not in ("", "encoder"):
+        raise ValueError(f"training.freeze is {part!r}; it must be 'encoder', or empty for none.")
+    if part and config.training.mode != "two_stage":
+        raise ValueError(
+            f"training.freeze is {part!r}, but training.mode is {config.training.mode!r}: the "
+            "encoder would stay as it was drawn; set training.mode='two_stage'."
+        )
+    return bool(part)
+
+
+def decayed_parts(config: ConfigDict, *, decode: bool) -> tuple[str, ...]:
+    """Return the parts of the network whose kernels are W of λ||W||^2 in the last stage.
+
+    Never one that no gradient of the objective reaches: Adam makes full steps of a penalty alone,
+    and decay would take the part apart.
+
+    Args:
+      config: of the run.
+      decode: whether the decoder runs.
+
+    Returns:
+      Names of children of `models.DSH`.
+
+    Raises:
+      ValueError: for another set of kernels, or a classifier that is not trained.
+    """
+    kernels = config.optimizer.weight_decay_kernels
+    if kernels not in ("trained", "classifier"):
+        raise ValueError(
+            f"optimizer.weight_decay_kernels is {kernels!r}; it must be 'trained' or 'classifier'."
+        )
+    trained = methods.trained_parts(config.method) + (("decoder",) if decode else ())
+    unreached = {"encoder"} if frozen_encoder(config) else set()
+    if config.method == "dhs" and not (config.loss.x or config.semi.pseudo_label):
+        unreached.add("classifier")
+    trained = tuple(part for part in trained if part not in unreached)
+    if kernels == "classifier" and "classifier" not in trained:
+        raise ValueError(
+            f"optimizer.weight_decay_kernels is 'classifier', but the objective of {config.method} "
+            "does not reach it: set optimizer.weight_decay_kernels='trained'."
+        )
+    return trained if kernels == "trained" else ("classifier",)
 
 
 def learns_from_average(config: ConfigDict) -> bool:

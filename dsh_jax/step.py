@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import flax.struct
@@ -112,10 +112,12 @@ def train_step(
     augment: Callable[[jax.Array, jax.Array], jax.Array],
     beta: Callable[[jax.Array], jax.Array],
     decode: bool,
+    start: int = 0,
+    steps: int = 0,
+    freeze_encoder: bool = False,
     penalty: float = 0.0,
-    penalty_kernels: str = "all",
+    penalty_parts: Sequence[str] | None = None,
     ema_decay: float = 0.0,
-    progress: Callable[[jax.Array], jax.Array] | None = None,
     strong: Callable[[jax.Array, jax.Array], jax.Array] | None = None,
     confidence: Callable[..., Terms] | None = None,
     noise: float = 0.0,
@@ -132,12 +134,14 @@ def train_step(
       objective: `(outputs, image, batch, axis_name) -> (total, terms)`, see `objectives`; its batch
         holds `key`, too, the step's random key, `progress` and the `teacher`'s outputs.
       augment: `(key_B, image in [0, 1]) -> image`; the decoder's target is its result.
-      beta: see `beta_schedule`.
+      beta: of the stage's step, see `beta_schedule`.
       decode: whether the decoder runs.
+      start: the state's step at which the stage starts: every schedule counts from there.
+      steps: of the stage, for the batch's `progress`; 0 leaves that at 0.
+      freeze_encoder: whether the encoder stays as it is, its statistics too.
       penalty: λ of the objective's λ||W||^2; 0 where the optimizer decays the weights instead.
-      penalty_kernels: W, see `losses.weight_penalty`.
+      penalty_parts: W, see `losses.weight_penalty`.
       ema_decay: of the averages, where the state keeps them.
-      progress: of the step, the share of the stage that is done; 0 without.
       strong: augmentation of the unlabelled rows, as `augment` is; with it, the network of the
         averages is the teacher: it sees all rows by `augment`.
       confidence: `(score, is_unlabelled, truth, axis_name=) -> terms` of the teacher's, to be
@@ -146,8 +150,8 @@ def train_step(
       axis_name: the mapped axis whose devices share the batch, or None for one device.
 
     Returns:
-      (state, metrics): `loss`, each unweighted term, `accuracy` over the labelled rows (the share
-      whose highest score is at one of its labels), and the gradient's `gradient_norm`.
+      (state, metrics): `loss`, each unweighted term, `accuracy` (of the rows with labels, the share
+      whose highest score is at one of them), and the gradient's `gradient_norm`.
     """
     rows = batch["image"].shape[0]
     device = 0 if axis_name is None else jax.lax.axis_index(axis_name)
@@ -158,14 +162,15 @@ def train_step(
     )
     original = pad_small(to_unit(batch["image"]))
     image = augment(key_B, original)
-    share = jnp.zeros(()) if progress is None else progress(state.step)
+    done = state.step - start
+    steepness = beta(done)
     truth = batch.get("truth")
     # No loss can read the truth about unlabelled rows.
     batch = {name: value for name, value in batch.items() if name != "truth"}
-    batch |= {"key": step_key, "progress": share}
+    batch |= {"key": step_key, "progress": done / steps if steps else jnp.zeros(())}
     recorded = {}
     if strong is not None:
-        teacher = model.apply(state.ema, image, beta=beta(state.step), train=False, decode=False)
+        teacher = model.apply(state.ema, image, beta=steepness, train=False, decode=False)
         batch["teacher"] = teacher
         is_unlabelled_B = ~batch["is_labelled"]
         recorded = confidence(teacher.score, is_unlabelled_B, truth, axis_name=axis_name)
@@ -183,18 +188,20 @@ def train_step(
         outputs, updated = model.apply(
             {"params": params, "batch_stats": state.batch_stats},
             seen,
-            beta=beta(state.step),
+            beta=steepness,
             train=True,
             decode=decode,
+            freeze_encoder=freeze_encoder,
             mutable=["batch_stats"],
         )
         total, terms = objective(outputs, image, batch, axis_name)
         if losses.is_on(penalty):
-            terms["penalty"] = losses.weight_penalty(params, kernels=penalty_kernels)
+            terms["penalty"] = losses.weight_penalty(params, parts=penalty_parts)
             total += penalty * terms["penalty"]
         best_Bx1 = outputs.score.argmax(-1)[:, None]
         right_B = jnp.take_along_axis(batch["label"], best_Bx1, axis=1)[:, 0]
-        accuracy = losses.masked_mean(right_B, batch["is_labelled"], axis_name=axis_name)
+        has_label_B = losses.has_label(batch["label"], batch["is_labelled"])
+        accuracy = losses.masked_mean(right_B, has_label_B, axis_name=axis_name)
         # The decoder's statistics stay as they were where it did not run.
         stats = {**state.batch_stats, **updated.get("batch_stats", {})}
         return total, ({"loss": total, **terms, "accuracy": accuracy, **recorded}, stats)
@@ -210,7 +217,7 @@ def train_step(
     if ema is not None:
         now = {"params": params, "batch_stats": batch_stats}
         # Early on, the average of what there is: a plain decay would keep the initial values.
-        decay = jnp.minimum(ema_decay, (1 + state.step) / (10 + state.step))
+        decay = jnp.minimum(ema_decay, (1 + done) / (10 + done))
         ema = jax.tree.map(lambda old, new: decay * old + (1 - decay) * new, ema, now)
     return (
         state.replace(

@@ -86,7 +86,7 @@ def _train(
         logging.info("%s", note)
     logging.info("\n%s", parameter_overview.get_parameter_overview(state.params))
 
-    journal, done = Journal(folder, run.state_shapes), 0
+    journal, done = Journal(folder, run.state_shapes, kept=run.kept_steps), 0
     if journal.saved is not None:
         done, state = journal.saved.step, journal.saved.state
     validator = Validator(config, run)

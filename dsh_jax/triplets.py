@@ -13,7 +13,7 @@ import jax
 import jax.numpy as jnp
 
 from dsh_jax.losses import masked_mean
-from dsh_jax.pairs import Pairs, Terms, bit_gap, gather_pairs
+from dsh_jax.pairs import Pairs, Terms, bit_gap, gather_pairs, square_distances
 
 OTHER_CLASS = 1e-3  # DRSCH's weight of an edge between rows that share no label
 
@@ -221,11 +221,12 @@ def drsch(
     clipped_N = jnp.maximum(distance_gap(code_NxK, triplets), floor)
     has_edge_NxN = pairs.has_label_N[:, None] & pairs.has_label_N[None]
     edge_NxN = jnp.where(pairs.similar_NxN, 1.0, OTHER_CLASS) * has_edge_NxN
-    degree_NxN = jnp.diag(edge_NxN.sum(-1))
-    laplacian_NxN = -(edge_NxN + degree_NxN) if official else degree_NxN - edge_NxN
+    if official:
+        alignment_NxN = -(edge_NxN + jnp.diag(edge_NxN.sum(-1))) * (code_NxK @ code_NxK.T)
+    else:  # as a sum of squares: the trace's own terms cancel, and rounding could leave it below 0
+        alignment_NxN = edge_NxN * square_distances(code_NxK) / 2
     terms = {
         "triplets": masked_mean(clipped_N, triplets.counts_N),
-        "laplacian": (laplacian_NxN * (code_NxK @ code_NxK.T)).sum()
-        / jnp.maximum(triplets.counts_N.sum(), 1),
+        "laplacian": alignment_NxN.sum() / jnp.maximum(triplets.counts_N.sum(), 1),
     }
     return terms["triplets"] + laplacian * terms["laplacian"], terms

@@ -44,9 +44,12 @@ def lookup() -> Lookup:
     if _WORKDIR.value:
         config, described = exported.open_run(_WORKDIR.value)
         encoder = exported.of_run(config, described, _WORKDIR.value)
-        if reconstruction.is_trained(config):
-            decode = functools.partial(reconstruction.rebuild, described.model, encoder.variables)
-        no_decoder = "This run has trained no decoder."
+        intact = reconstruction.intact(
+            config, described, _WORKDIR.value, step=-1, variables=encoder.variables
+        )
+        if intact is not None:
+            decode = functools.partial(reconstruction.rebuild, described.model, intact.variables)
+        no_decoder = "This run has trained no decoder, or not kept its state."
     else:
         encoder = exported.load(_MODEL.value)
     index, no_index, root = None, "There is no index: pass --index to see neighbours.", ""

@@ -182,7 +182,7 @@ def test_page_of_a_small_unseen_database_can_be_written(run, evaluation, folder)
 
 
 def test_reconstructions_are_images_of_the_size_that_the_network_sees(run, evaluation):
-    original, decoded = gallery.reconstructions(run, evaluation, np.arange(10))
+    original, decoded = gallery.reconstructions(run, evaluation.variables, np.arange(10))
     np.testing.assert_array_equal(original, run.source.images.take(np.arange(10)))
     assert decoded.shape == original.shape
     assert decoded.dtype == np.uint8

@@ -156,9 +156,9 @@ params = {
 }
 
 
-def test_weight_penalty_counts_the_kernels_of_the_named_set():
+def test_weight_penalty_counts_the_kernels_of_the_named_parts():
     assert losses.weight_penalty(params) == 9 + 9 + 1 + 4
-    assert losses.weight_penalty(params, kernels="classifier") == 1 + 4
+    assert losses.weight_penalty(params, parts=("classifier",)) == 1 + 4
 
 
 def test_weight_penalty_is_summed_in_float32():
@@ -338,12 +338,12 @@ picture = jnp.ones((2, 4, 4, 1))
             "reconstruction kind is 'mae'; it must be 'mse' or 'bce'",
         ),
         (
-            lambda: losses.weight_penalty(params, kernels="encoder"),
-            "kernels is 'encoder'; it must be 'all' or 'classifier'",
+            lambda: losses.weight_penalty(params, parts=("decoder",)),
+            "there is no part 'decoder'; there are classifier, encoder",
         ),
         (
-            lambda: losses.weight_penalty({"encoder": params["encoder"]}, kernels="classifier"),
-            "no leaf named 'kernel' in the set 'classifier': nothing to penalise",
+            lambda: losses.weight_penalty({"encoder": {"bias": jnp.ones(2)}}, parts=("encoder",)),
+            r"no leaf named 'kernel' in \('encoder',\): nothing to penalise",
         ),
     ],
 )

@@ -7,7 +7,8 @@ import numpy as np
 import optax
 import pytest
 
-from dsh_jax.optimizer import is_kernel, make_optimizer, make_schedule
+from dsh_jax.losses import kernels
+from dsh_jax.optimizer import make_optimizer, make_schedule
 
 
 def rates(name, at, **options):
@@ -92,7 +93,7 @@ def stepped(optimizer, gradients, params=params):
 
 
 def test_kernels_are_the_leaves_of_that_name():
-    assert is_kernel(params) == {
+    assert kernels(params) == {
         "dense": {"kernel": True, "bias": False},
         "norm": {"scale": False},
     }

@@ -17,7 +17,7 @@ from dsh_jax.confusion import Confusion
 from dsh_jax.plots import Curve
 from dsh_jax.report import write_report
 from dsh_jax.report_cross import CrossDomain, load, save
-from dsh_jax.report_images import Gallery
+from dsh_jax.report_images import Gallery, Rebuilt
 
 VOID = {"br", "img", "meta", "source", "wbr"}
 HOSTILE = "<script>alert('1')</script>&\""
@@ -31,8 +31,7 @@ EMPTY = {
     "bits": {},
     "galleries": {},
     "cross_domain": [],
-    "original": None,
-    "decoded": None,
+    "rebuilt": None,
     "augmented": None,
     "history": [],
 }
@@ -116,8 +115,9 @@ def _contents(**changed):
         "bits": {"dead_bits": 3.0, "bit_entropy": 0.98765, "quantization_gap": 0.02},
         "galleries": {"queries drawn at random": _gallery()},
         "cross_domain": [_cross()],
-        "original": np.zeros((4, 8, 6, 1), np.uint8),
-        "decoded": np.full((4, 8, 6, 1), 255, np.uint8),
+        "rebuilt": Rebuilt(
+            np.zeros((4, 8, 6, 1), np.uint8), np.full((4, 8, 6, 1), 255, np.uint8), "the <net>"
+        ),
         "augmented": np.zeros((3, 5, 8, 6, 1), np.uint8),
         "history": [
             {"step": 0, "train/loss": 2.5, "train/balance": -0.1},

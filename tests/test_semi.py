@@ -142,7 +142,7 @@ def make_step(axis_name=None):
         strong=functools.partial(augment, shift_pixels=4, cutout_size=8),
         confidence=functools.partial(semi.confidence, label_of),
         beta=step.beta_schedule(beta=1.0, growth=0.0, power=0.5),
-        progress=lambda step: step / 10,
+        steps=10,
         noise=0.1,
         decode=True,
         ema_decay=0.9,

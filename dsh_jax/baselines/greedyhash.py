@@ -76,10 +76,11 @@ def greedyhash(
     """
     classify = losses.multilabel_cross_entropy if multilabel else losses.softmax_cross_entropy
     gap_B = (jnp.abs(bit_gap(logit_BxK)) ** 3).mean(-1)
+    has_label_B = losses.has_label(label_BxC, is_labelled_B)
     terms = {
         "classification": losses.masked_mean(
-            classify(score_BxC, label_BxC), is_labelled_B, axis_name=axis_name
+            classify(score_BxC, label_BxC), has_label_B, axis_name=axis_name
         ),
-        "quantization": losses.masked_mean(gap_B, is_labelled_B, axis_name=axis_name),
+        "quantization": losses.masked_mean(gap_B, has_label_B, axis_name=axis_name),
     }
     return terms["classification"] + alpha * terms["quantization"], terms
