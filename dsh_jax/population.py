@@ -49,8 +49,8 @@ def train(
     """Train several runs together, each from its latest checkpoint where there is one.
 
     Points that have other terms (r, x or, in the loss, λ is 0 for some), or that have come to
-    another step, are trained after one another, each such group by one program. A point whose loss is not
-    finite is left out of all that is written from then on, and its folder tells so in
+    another step, are trained after one another, each such group by one program. A point whose loss
+    is not finite is left out of all that is written from then on, and its folder tells so in
     `not_finite.txt`; the others go on.
 
     Args:

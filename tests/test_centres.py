@@ -110,24 +110,47 @@ def test_row_centres_are_votes():
 # Losses.
 
 
-def test_csq_by_hand():
-    logit = jnp.array([[0.5, -1.0], [2.0, 2.0]])
+def plain_csq(logit, label, known, centre, tie, quantization, pairwise):
+    """The official code's loss in numpy, row by row, its pairs all of different rows."""
+    rows = [i for i in range(len(logit)) if known[i] and label[i].any()]
+    h = np.tanh(np.asarray(logit, np.float64))
+    target = np.array([np.sign(label[i] @ centre) for i in rows])
+    target = np.where(target == 0, tie, target)
+    p, q = 0.5 * (h[rows] + 1), 0.5 * (target + 1)
+    entropy = -(q * np.log(p) + (1 - q) * np.log(1 - p)).mean()
+    gap = ((np.abs(h[rows]) - 1) ** 2).mean()
+    total = []
+    for i in rows:
+        for j in rows:
+            if i != j:
+                theta = 10 / logit.shape[1] * h[i] @ h[j]
+                total.append(np.log(1 + np.exp(theta)) - float(label[i] @ label[j] > 0) * theta)
+    return entropy + quantization * gap + pairwise * np.mean(total), entropy, gap
+
+
+@pytest.mark.parametrize("pairwise", [0.0, 0.2])
+def test_csq_is_the_official_loss(pairwise):
+    logit, label, known = batch_of(7)
     total, terms = centres.csq(
-        logit, jnp.array([[1, 0], [1, 1]]), jnp.array([True, False]),
-        centre_CxK=jnp.array([[1.0, 1.0], [-1.0, 1.0]]), tie_K=jnp.ones(2), quantization=3,
-    )  # fmt: skip
-    bcoding = (np.tanh([0.5, -1.0]) + 1) / 2
-    centre = -np.log(bcoding).mean()
-    gap = ((np.abs(np.tanh([0.5, -1.0])) - 1) ** 2).mean()
-    assert terms["centre"] == pytest.approx(centre, rel=1e-6)
-    assert terms["quantization"] == pytest.approx(gap, rel=1e-6)
-    assert total == pytest.approx(centre + 3 * gap, rel=1e-6)
+        logit, label, known, centre_CxK=CENTRE, tie_K=TIE, quantization=0.05, pairwise=pairwise
+    )
+    expected, entropy, gap = plain_csq(
+        *map(np.asarray, (logit, label, known, CENTRE, TIE)), 0.05, pairwise
+    )
+    assert terms["centre"] == pytest.approx(entropy, rel=1e-5)
+    assert terms["quantization"] == pytest.approx(gap, rel=1e-5)
+    assert total == pytest.approx(expected, rel=1e-5)
 
 
-def test_csq_is_least_at_the_centre():
-    logit = 20 * centres.row_centres(jnp.eye(4), CENTRE, TIE)
-    assert METHODS["csq"](logit, jnp.eye(4), jnp.ones(4, bool))[0] < 1e-6
-    assert METHODS["csq"](-logit, jnp.eye(4), jnp.ones(4, bool))[0] > 30
+def test_csq_is_0_at_the_centre_also_where_its_bits_are_minus_1():
+    """With codes for probabilities the second loss was −100, and its gradient never went away."""
+    label, known = jnp.ones((1, 1)), jnp.ones(1, bool)
+    for centre in (jnp.ones((1, 6)), -jnp.ones((1, 6))):
+        loss = functools.partial(centres.csq, centre_CxK=centre, tie_K=TIE, quantization=1.0)
+        (total, _), slope = jax.value_and_grad(loss, has_aux=True)(50 * centre, label, known)
+        assert total == pytest.approx(0, abs=1e-6)
+        np.testing.assert_allclose(slope, 0, atol=1e-6)
+        assert loss(-50 * centre, label, known)[0] == pytest.approx(100, rel=1e-6)
 
 
 def test_orthohash_by_hand():

@@ -167,7 +167,9 @@ CASES = {
     "reconstruction_loss mse": Case(rebuilt("mse"), 0, CENTRED),
     "reconstruction_loss bce": Case(rebuilt("bce"), 0, CENTRED, least=1e-6),
     "consistency_loss": Case(
-        lambda logit, *_: losses.consistency_loss(bits_of(logit), bits_of(EQUAL[0][: len(logit)])).mean(),
+        lambda logit, *_: losses.consistency_loss(
+            bits_of(logit), bits_of(EQUAL[0][: len(logit)])
+        ).mean(),
         0, EQUAL, scale=1,
     ),
     "weight_penalty": Case(

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import tiny
 
-from dsh_jax import build, evaluate, methods, train
+from dsh_jax import build, evaluate, methods, objectives, train
 from dsh_jax.models import Outputs
 from dsh_jax.run import read_metrics
 
@@ -58,6 +58,26 @@ def test_batches_without_labels_stay_finite(method):
     value, slope = jax.value_and_grad(total)(logit)
     assert np.isfinite(value)
     assert np.isfinite(slope).all()
+
+
+@pytest.mark.parametrize("multilabel", [False, True])
+@pytest.mark.parametrize("method", ["dhs", *NAMES])
+def test_a_labelled_row_without_a_label_counts_as_not_labelled(method, multilabel):
+    """One rule for all methods: supervised terms average over rows that have a label."""
+    made = methods.objective(
+        method, classes=CLASSES, bits=BITS, multilabel=multilabel, options={}
+    ) or objectives.hashing_objective(multilabel=multilabel, applied_to="bcoding")
+    logit = jnp.asarray(rng.normal(size=(ROWS, BITS)), jnp.float32)
+    bare = jnp.arange(ROWS) == 3
+    label = jnp.where(bare[:, None], 0, BATCH["label"])
+    known = jnp.arange(ROWS) < 12
+    labelled, hidden = (
+        made(outputs_of(logit), None, BATCH | {"label": label, "is_labelled": rows}, None)
+        for rows in (known, known & ~bare)
+    )
+    assert float(labelled[0]) == pytest.approx(float(hidden[0]), rel=1e-6)
+    for name, term in labelled[1].items():
+        assert float(term) == pytest.approx(float(hidden[1][name]), rel=1e-6), name
 
 
 def test_options_are_the_methods_own():

@@ -7,7 +7,7 @@ import numpy as np
 import optax
 import pytest
 
-from dsh_jax.losses import kernels
+from dsh_jax.losses import kernels, weight_penalty
 from dsh_jax.optimizer import make_optimizer, make_schedule
 
 
@@ -208,3 +208,40 @@ rate = optax.constant_schedule(0.1)
 def test_errors_say_what_to_do(call, message):
     with pytest.raises(ValueError, match=message):
         call()
+
+
+def test_decay_of_sgd_is_that_of_half_the_penalty_in_the_loss():
+    """λW in the gradient is the slope of λ/2 ||W||²: `loss` with the same λ pulls twice as hard."""
+    rate, weight = optax.constant_schedule(0.1), 0.3
+    gradient = jax.tree.map(lambda x: jnp.ones_like(x) / 2, params)
+    slope = jax.grad(lambda p: weight / 2 * weight_penalty(p))
+    decayed = make_optimizer("sgd", rate, weight_decay=weight)
+    plain = make_optimizer("sgd", rate)
+    state, at, expected = plain.init(params), params, params
+    for _ in range(3):
+        total = jax.tree.map(jnp.add, gradient, slope(expected))
+        update, state = plain.update(total, state, expected)
+        expected = optax.apply_updates(expected, update)
+    at = stepped(decayed, [gradient] * 3)
+    chex.assert_trees_all_close(at, expected, rtol=1e-6)
+
+
+def test_decay_of_adamw_is_not_in_the_gradient():
+    """One step: rate × λ × W whatever the gradient's size, which Adam divides out."""
+    optimizer = make_optimizer("adamw", optax.constant_schedule(0.1), weight_decay=0.3)
+    for size in (1e-3, 1e3):
+        gradient = jax.tree.map(lambda x, size=size: jnp.full_like(x, size), params)
+        kernel = stepped(optimizer, [gradient])["dense"]["kernel"]
+        by_hand = params["dense"]["kernel"] * (1 - 0.1 * 0.3) - 0.1
+        np.testing.assert_allclose(kernel, by_hand, rtol=1e-4)
+
+
+@pytest.mark.parametrize("name", ["sgd", "adamw"])
+def test_only_the_named_parts_decay(name):
+    optimizer = make_optimizer(
+        name, optax.constant_schedule(0.5), weight_decay=0.1, parts=("classifier",)
+    )
+    both = {"encoder": {"kernel": jnp.ones(2)}, "classifier": {"kernel": jnp.ones(2)}}
+    after = stepped(optimizer, [jax.tree.map(jnp.zeros_like, both)], both)
+    np.testing.assert_array_equal(after["encoder"]["kernel"], 1)
+    assert (after["classifier"]["kernel"] < 1).all()
