@@ -83,4 +83,5 @@ def get_config(variant: str = "intended"):
         config.model.width = 0.125
         config.model.fc_dim = 64
         default.shorten(config, steps=20)
+    default.to_the_letter(config, variant)
     return config

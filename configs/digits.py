@@ -26,4 +26,5 @@ def get_config(variant: str = "intended"):
         config.training.autoencoder_epochs = 1.0
         config.training.hashing_epochs = 2.0
         config.training.log_every_steps = 10
+    default.to_the_letter(config, variant)
     return config

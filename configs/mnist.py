@@ -48,4 +48,5 @@ def get_config(variant: str = "intended"):
         config.evaluation.validate_every_steps = 1000
     if variant == "smoke":
         default.shorten(config, steps=100)
+    default.to_the_letter(config, variant)
     return config

@@ -9,16 +9,14 @@ from etils import epath
 
 from configs import default
 from dsh_jax import build, stages
+from dsh_jax.models import scaled_filters
 from dsh_jax.run import flatten
 
 FOLDER = epath.Path(default.__file__).parent
 NAMES = sorted(path.stem for path in FOLDER.glob("*.py") if path.stem != "__init__")
 EXTRA = {"cifar10": ("cpu",), "mirflickr": ("subset",)}
-VARIANTS = [
-    (name, variant)
-    for name in NAMES
-    for variant in ("intended", "printed", "modern", "semi", "smoke", *EXTRA.get(name, ()))
-]
+USUAL = ("intended", "printed", "printed_small", "modern", "semi", "smoke")
+VARIANTS = [(name, variant) for name in NAMES for variant in (*USUAL, *EXTRA.get(name, ()))]
 SIDES = {"digits": (32, 1), "mnist": (28, 1), "cifar10": (32, 3)}  # of the images, with channels
 
 
@@ -29,7 +27,7 @@ def get_config(name, variant):
 @pytest.mark.parametrize(("name", "variant"), VARIANTS)
 def test_config_has_the_fields_of_the_default_and_no_other(name, variant):
     config = get_config(name, variant)
-    assert flatten(config).keys() == flatten(default.get_config()).keys()
+    assert flatten(config.to_dict()).keys() == flatten(default.get_config().to_dict()).keys()
     assert config.variant == variant
 
 
@@ -48,3 +46,20 @@ def test_config_builds_network_and_stages(name, variant):
 def test_unknown_variant_is_refused_by_the_known_ones(name):
     with pytest.raises(ValueError, match=r"unknown variant 'moden'; known: .*modern"):
         get_config(name, "moden")
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_printed_is_the_papers_network_and_adds_nothing(name):
+    """Section 3.2: 64, 128, 256, 512, 512 filters, whatever the data; no augmentation is named."""
+    config, small = get_config(name, "printed"), get_config(name, "printed_small")
+    assert scaled_filters(config.model.width) == (64, 128, 256, 512, 512)
+    assert scaled_filters(small.model.width) == (16, 32, 64, 128, 128)
+    nothing = default.get_config().augment.to_dict()
+    assert config.augment.to_dict() == small.augment.to_dict() == nothing
+    assert config.loss.r == small.loss.r == 0  # the objective has no such term
+    assert config.training.mode == "two_stage"
+    assert config.model.convs_per_group == (1, 1, 1, 1, 1)
+    # What the small one is called, and its sizes, are all that differ.
+    found, other = flatten(config.to_dict()), flatten(small.to_dict())
+    differing = {key for key in found if found[key] != other[key]}
+    assert differing == {"variant", "model.width", "model.fc_dim"}

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import tiny
 
-from dsh_jax import build, checkpoint, methods, stages, train
+from dsh_jax import build, methods, stages
 from dsh_jax.models import Outputs
 from dsh_jax.step import create_state
 
@@ -68,12 +68,13 @@ def test_w_is_the_kernels_of_what_the_stage_trains(changed, parts):
     assert stages.decayed_parts(config, decode=decode) == parts
 
 
-def hashing_step(config, run, state, done):
+def hashing_step(config, run, state, done, model=None):
     """The first step of the hashing stage, as if the autoencoder had taken `done` steps."""
     config = config.copy_and_resolve_references()
     config.training.autoencoder_steps = max(done, 1)
+    config.optimizer.schedule, config.optimizer.warmup = "constant", 0.0  # one_cycle starts at 0
     config.training.mode = "two_stage" if done else "joint"
-    model = run.model.clone(axis_name=None)
+    model = (model or run.model).clone(axis_name=None)
     stage = stages.one_device_stages(config, model, 1, False)[-1]
     state = state.replace(step=jnp.int32(done), opt_state=stage.optimizer.init(state.params))
     rows = np.arange(16)
@@ -86,7 +87,7 @@ def hashing_step(config, run, state, done):
 
 
 def test_schedules_do_not_count_the_stage_before(run):
-    """β of HashNet, the averages' decay and the learning rate: the same after 0 and 2,000 steps."""
+    """β of HashNet and the averages' decay: the same after 0 and after 2,000 steps."""
     config = tiny.joint(method="hashnet", augment__shift=0)
     model = run.model.clone(axis_name=None)
     state = create_state(model, run.stages[0].optimizer, seed=0, ema=True)
@@ -101,17 +102,18 @@ def test_schedules_do_not_count_the_stage_before(run):
     assert abs(of_steeper["loss"] - of_once["loss"]) > 1e-3
 
 
-@pytest.fixture
-def two_stages(tmp_path):
-    """Return the states at the end of each stage of a short run."""
+@pytest.fixture(scope="module")
+def stepped(run):
+    """Return the states before and after the first step of hashing."""
 
-    def trained(**changed):
+    def stepped(**changed):
         config = tiny.config(**changed)
-        run = build.build(config)
-        assert train.train(config, tmp_path, described=run)
-        return [checkpoint.at(tmp_path, stage.stop, run.state_shapes).state for stage in run.stages]
+        model = build.make_model(config, run.source)
+        start = create_state(model, run.stages[0].optimizer, seed=0, ema=False)
+        after, _ = hashing_step(config, run, start, 4, model)
+        return start, after
 
-    return trained
+    return stepped
 
 
 @pytest.mark.parametrize(
@@ -123,8 +125,8 @@ def two_stages(tmp_path):
     ],
     ids=["λ‖W‖² in the loss", "adamw", "sgd"],
 )
-def test_hashing_without_reconstruction_leaves_the_decoder_alone(two_stages, changed):
-    before, after = two_stages(**changed)
+def test_hashing_without_reconstruction_leaves_the_decoder_alone(stepped, changed):
+    before, after = stepped(**changed)
     chex.assert_trees_all_equal(after.params["decoder"], before.params["decoder"])
     for part in ("encoder", "bcoding", "classifier"):
         moved = jax.tree.leaves(
@@ -133,13 +135,13 @@ def test_hashing_without_reconstruction_leaves_the_decoder_alone(two_stages, cha
         assert not all(moved)
 
 
-def test_what_a_method_does_not_train_does_not_decay(two_stages):
-    before, after = two_stages(method="csq", optimizer__weight_decay=0.5)
+def test_what_a_method_does_not_train_does_not_decay(stepped):
+    before, after = stepped(method="csq", optimizer__weight_decay=0.5)
     chex.assert_trees_all_equal(after.params["classifier"], before.params["classifier"])
 
 
-def test_a_frozen_encoder_stays_whole(two_stages):
-    before, after = two_stages(training__freeze="encoder")
+def test_a_frozen_encoder_stays_whole(stepped):
+    before, after = stepped(training__freeze="encoder")
     chex.assert_trees_all_equal(after.params["encoder"], before.params["encoder"])
     chex.assert_trees_all_equal(after.batch_stats["encoder"], before.batch_stats["encoder"])
     assert not np.array_equal(
