@@ -176,6 +176,7 @@ def get_config(variant: str = "intended") -> ConfigDict:
             f"unknown variant {variant!r}; known: printed, printed_small, intended, modern, semi, "
             "smoke."
         )
+    to_the_letter(config, variant)
     return config
 
 
