@@ -1,0 +1,143 @@
+"""What is imported is declared, what is declared is pinned, and the wheel is whole by itself."""
+
+import ast
+import configparser
+import functools
+import importlib.metadata
+import pathlib
+import subprocess
+import sys
+import venv
+
+import pytest
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+
+ROOT = pathlib.Path(__file__).parent.parent
+OUTSIDE = {"browser", "cuda12", "cuda13", "serve"}  # extras that the tested set does not have
+OWN = {"configs", "dsh_jax", "experiments", *(path.stem for path in (ROOT / "tests").rglob("*.py"))}
+# What a distribution is called that the tested set does not have.
+ABSENT = {
+    "fastapi": "fastapi", "gradio": "gradio", "uvicorn": "uvicorn", "selenium": "selenium",
+    "torch": "torch",
+}  # fmt: skip
+EVERY_MODULE = """
+import importlib, pathlib, pkgutil, traceback
+import dsh_jax
+assert "site-packages" in dsh_jax.__file__, dsh_jax.__file__
+failed, names = [], [m.name for m in pkgutil.walk_packages(dsh_jax.__path__, "dsh_jax.")]
+for name in names:
+    try:
+        importlib.import_module(name)
+    except Exception:
+        failed.append(name + ": " + traceback.format_exc().splitlines()[-1])
+print(len(names), "modules,", len(failed), "fail to import")
+print("\\n".join(failed))
+raise SystemExit(bool(failed) or len(names) < 100)
+"""
+
+
+@functools.cache
+def declared():
+    """Return the requirements of setup.cfg by extra; those of every install under the name ''."""
+    parser = configparser.ConfigParser(inline_comment_prefixes=("#",))
+    parser.read(ROOT / "setup.cfg", encoding="utf-8")
+    extras = {"": parser["options"]["install_requires"], **parser["options.extras_require"]}
+    return {
+        extra: [Requirement(line) for line in text.splitlines() if line.strip()]
+        for extra, text in extras.items()
+    }
+
+
+def names_of(*extras):
+    return {canonicalize_name(one.name) for extra in extras for one in declared()[extra]}
+
+
+@functools.cache
+def all_distributions():
+    return importlib.metadata.packages_distributions()
+
+
+@functools.cache
+def distributions(module):
+    """Return the canonical names of what may bring a module."""
+    if module in ABSENT:
+        return {ABSENT[module]}
+    found = all_distributions().get(module, ())
+    return {canonicalize_name(name) for name in found}
+
+
+def imports(folder):
+    """Yield (file, module, whether it is imported with the file) of all that others have made."""
+    for path in sorted((ROOT / folder).rglob("*.py")):
+        tree = ast.parse(path.read_text(encoding="utf-8"))
+        inner = {
+            id(node)
+            for scope in ast.walk(tree)
+            if isinstance(scope, ast.FunctionDef | ast.Try)
+            for node in ast.walk(scope)
+        }
+        for node in ast.walk(tree):
+            names = []
+            if isinstance(node, ast.Import):
+                names = [one.name for one in node.names]
+            elif isinstance(node, ast.ImportFrom) and not node.level:
+                names = [node.module]
+            for name in names:
+                module = name.split(".")[0]
+                if module not in sys.stdlib_module_names and module not in OWN:
+                    yield path.relative_to(ROOT), module, id(node) not in inner
+
+
+def test_the_library_declares_what_it_imports():
+    always, any_extra = names_of(""), names_of(*declared())
+    # A wheel without extras must import: `tensorflow` is one of two packages by platform.
+    for path, module, at_import in imports("dsh_jax"):
+        wanted = always if at_import else any_extra
+        assert distributions(module) & wanted, f"{path} imports {module}: declare it in setup.cfg"
+
+
+@pytest.mark.parametrize("folder", ["tests", "experiments", "configs"])
+def test_the_rest_declares_what_it_imports(folder):
+    any_extra = names_of(*declared()) | {"torch"}  # torch: a peer that benchmarks may have
+    for path, module, _ in imports(folder):
+        assert distributions(module) & any_extra, f"{path} imports {module}: declare it"
+
+
+def test_no_package_is_asked_for_twice_in_different_ranges():
+    ranges = {}
+    for extra, ones in declared().items():
+        for one in ones:
+            if extra not in ("cuda12", "cuda13"):  # jax with its own libraries
+                ranges.setdefault(canonicalize_name(one.name), set()).add(str(one.specifier))
+    assert {name: found for name, found in ranges.items() if len(found) > 1} == {}
+
+
+def test_the_tested_set_is_within_the_declared_ranges():
+    pinned = {}
+    for line in (ROOT / "requirements.txt").read_text(encoding="utf-8").splitlines():
+        if line.strip() and not line.startswith("#"):
+            one = Requirement(line)
+            (pin,) = one.specifier
+            assert pin.operator == "==", line
+            pinned[canonicalize_name(one.name)] = pin.version
+    for extra, ones in declared().items():
+        for one in ones if extra not in OUTSIDE else ():
+            name = canonicalize_name(one.name)
+            assert name in pinned, f"requirements.txt lacks {name}, of the extra {extra!r}"
+            assert one.specifier.contains(pinned[name]), f"{name}=={pinned[name]} is not {one}"
+
+
+@pytest.mark.slow  # it downloads all that the library needs into a new environment
+def test_the_wheel_alone_imports_every_module(tmp_path):
+    pip = [sys.executable, "-m", "pip", "--quiet"]
+    subprocess.run([*pip, "wheel", "--no-deps", "--wheel-dir", tmp_path, ROOT], check=True)
+    (wheel,) = tmp_path.glob("dsh_jax-*.whl")
+    venv.create(tmp_path / "fresh", with_pip=True)
+    python = tmp_path / "fresh" / "bin" / "python"
+    subprocess.run([python, "-m", "pip", "--quiet", "install", wheel], check=True)
+    found = subprocess.run(
+        [python, "-c", EVERY_MODULE], cwd=tmp_path, capture_output=True, text=True
+    )
+    print(found.stdout)
+    assert found.returncode == 0, found.stdout + found.stderr[-2000:]
