@@ -8,11 +8,11 @@ import warnings
 import numpy as np
 import photographs
 import pytest
+from dsh_jax.image_files import UnreadableError, fit_pixels, read, to_channels
 from PIL import Image
 
 from dsh_jax import image_files
 from dsh_jax.data.images import FileImages
-from dsh_jax.image_files import UnreadableError, fit_pixels, read, to_channels
 
 
 def noise(height, width, seed=0):
