@@ -78,7 +78,10 @@ def by_ending(names: Iterable[str]) -> str:
     if not counts:
         return ""
     ordered = sorted(counts.items(), key=lambda one: (-one[1], one[0]))
-    said = [f"{count:,} {end or 'without any'}" for end, count in ordered[:MOST_NAMED]]
+    said = [
+        f"{count:,} {ascii(end)[1:-1] if end else 'without any'}"
+        for end, count in ordered[:MOST_NAMED]
+    ]
     rest = sum(count for _, count in ordered[MOST_NAMED:])
     said += [f"{rest:,} others"] if rest else []
     return f"{counts.total():,} files are no images by their endings: {', '.join(said)}."
