@@ -218,13 +218,13 @@ def reasons_of(images: FileImages, rows: np.ndarray) -> list[str]:
 
     Args:
       images: some of which cannot be read.
-      rows: of those; the first few of them are looked at.
+      rows: of those.
 
     Returns:
       Texts such as `a/4.jpg: it is empty`.
     """
     found = []
-    for row in rows[:NAMED]:
+    for row in rows:
         try:
             read(images.path(row), images.shape, images.fit)
         except UnreadableError as error:
@@ -247,7 +247,8 @@ def unreadable(source: Source, error: Exception) -> ValueError | None:
     logging.warning("%s: a file cannot be read; looking for all of that kind", source.name)
     refused, bad = len(fast.REFUSED), broken(source)
     try:
-        leave_out(source, bad, "corrupt", BROKEN, frozenset(), reasons_of(source.images, bad))
+        reasons = reasons_of(source.images, bad[:NAMED])
+        leave_out(source, bad, "corrupt", BROKEN, frozenset(), reasons)
     except ValueError as named:
         return named
     if len(fast.REFUSED) > refused:

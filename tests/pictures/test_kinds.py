@@ -11,9 +11,9 @@ from dsh_jax.pictures import by_ending, endings, is_named_as_picture, kinds
 
 # Files of the zoo that TensorFlow may decode.
 PLAIN = (
-    "jpeg-plain", "jpeg-profile", "jpeg-restarts", "jpeg-rgb", "jpeg-comment", "jpeg-no-exif", "jpeg-exif-not-exif",
-    "jpeg-0-False", "jpeg-1-False", "jpeg-2-False", "JPEG-L", "JPEG-1", "JPEG-RGB", "JPEG-RGBX",
-    "JPEG-YCbCr", "PNG-L", "PNG-RGB", "png-grey-8", "MPO-L", "MPO-RGB",
+    "jpeg-plain", "jpeg-profile", "jpeg-restarts", "jpeg-rgb", "jpeg-comment", "jpeg-no-exif",
+    "jpeg-exif-not-exif", "jpeg-0-False", "jpeg-1-False", "jpeg-2-False", "JPEG-L", "JPEG-1",
+    "JPEG-RGB", "JPEG-RGBX", "JPEG-YCbCr", "PNG-L", "PNG-RGB", "png-grey-8", "MPO-L", "MPO-RGB",
 )  # fmt: skip
 
 
