@@ -8,11 +8,11 @@ import time
 import numpy as np
 from absl import logging
 from etils import epath
-from PIL import Image
 
 from dsh_jax import annotation
 from dsh_jax.annotation import Annotation
 from dsh_jax.image_codes import ImageCodes
+from dsh_jax.pictures import open_picture, upright_size
 
 
 def annotate_files(found: ImageCodes, out_dir: epath.PathLike) -> dict[str, str]:
@@ -84,8 +84,8 @@ def index_of(
     read = annotation.read_folder(root, fingerprint=fingerprint)
     sizes = []
     for name in read.name_N:
-        with Image.open(root / name) as picture:
-            sizes.append(picture.size)
+        with open_picture(root / name) as picture:
+            sizes.append(upright_size(picture))
     index = ImageCodes(
         packed_NxW=read.packed_NxW,
         names=read.name_N,

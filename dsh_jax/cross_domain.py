@@ -9,11 +9,12 @@ import tensorflow as tf
 from ml_collections import ConfigDict
 
 from dsh_jax import build, gallery, results
-from dsh_jax.data.images import ArrayImages, FileImages, resize
+from dsh_jax.data.images import ArrayImages, FileImages
 from dsh_jax.data.source import Source
 from dsh_jax.encode import encode_rows
 from dsh_jax.evaluate import Evaluation
-from dsh_jax.image_files import to_channels
+from dsh_jax.pictures import to_channels
+from dsh_jax.pictures.fast import resize
 from dsh_jax.report_cross import CrossDomain
 
 SHOWN = 5  # queries of a gallery
@@ -25,8 +26,8 @@ class FittedImages:
 
     Attributes:
       images: of any size, C = 1 or 3.
-      shape: height, width and channels wanted; see `data.images.resize`, and
-        `image_files.to_channels` for grey and RGB.
+      shape: height, width and channels wanted; see `pictures.resize`, and
+        `pictures.to_channels` for grey and RGB.
     """
 
     images: ArrayImages | FileImages

@@ -20,7 +20,7 @@ class ImageCodes(NamedTuple):
     Attributes:
       packed_NxW: uint8 codes, W = ceil(K/8), see `codes.pack_bits`.
       names: of the images, paths under `root` with forward slashes, each once.
-      size_Nx2: int32, width and height of the files as they are stored, pixels.
+      size_Nx2: int32, width and height of the images as they are seen, upright, pixels.
       bits: K.
       fingerprint: of the model, see `fingerprint.fingerprint`.
       root: folder of the files, or empty.

@@ -14,8 +14,7 @@ import numpy as np
 from etils import epath
 from PIL import Image
 
-from dsh_jax import image_codes, image_files, parallel, retrieval
-from dsh_jax.data.images import CORES
+from dsh_jax import image_codes, parallel, pictures, retrieval
 from dsh_jax.image_codes import ImageCodes
 
 BATCH = 256
@@ -30,7 +29,7 @@ class ImageEncoder:
       variables: of the network, a tree of arrays.
       shape: (H, W, C) of the images.
       bits: K.
-      fit: how other shapes become this one, see `data.images.FileImages`.
+      fit: how other shapes become this one, see `pictures.fit.box`.
       fingerprint: see `fingerprint.fingerprint`.
       label_names: of the classes.
     """
@@ -74,14 +73,14 @@ class ImageEncoder:
         return np.concatenate([np.zeros((0, width), np.uint8), *found])
 
     def read(self, path: str) -> tuple[np.ndarray, tuple[int, int]]:
-        """Return a file's image as the network takes it, see `image_files.read`."""
-        return image_files.read(path, self.shape, self.fit)
+        """Return a file's image as the network takes it, see `pictures.read`."""
+        return pictures.read(path, self.shape, self.fit)
 
     def read_all(
         self, paths: Sequence[str]
-    ) -> list[tuple[np.ndarray, tuple[int, int]] | image_files.UnreadableError]:
-        """Return files' images as the network takes them, see `image_files.read_all`."""
-        return image_files.read_all(paths, self.shape, self.fit)
+    ) -> list[tuple[np.ndarray, tuple[int, int]] | pictures.UnreadableError]:
+        """Return files' images as the network takes them, see `pictures.read_all`."""
+        return pictures.read_all(paths, self.shape, self.fit)
 
     def prepare(self, image: Any) -> np.ndarray:
         """Return one image as the network takes it.
@@ -99,24 +98,25 @@ class ImageEncoder:
         if isinstance(image, str | os.PathLike):
             try:
                 return self.read(os.fspath(image))[0]
-            except image_files.UnreadableError as error:
+            except pictures.UnreadableError as error:
                 raise ValueError(f"{os.fspath(image)}: {error}.") from error
         if isinstance(image, Image.Image):
-            image = image_files.rgb(image)
+            image = pictures.rgb(image)
         if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] not in (1, 3):
             raise ValueError(
                 f"an image is {image.dtype} of shape {image.shape}; pass uint8 of shape [N, H, W, "
                 "1 or 3], a list of paths, or pictures of Pillow."
             )
         if image.shape[:2] != (height, width):
-            three = image_files.to_channels(image, 3)
-            image = image_files.fit_pixels(three, height, width, self.fit)
-        return image_files.to_channels(image, channels)
+            three = pictures.to_channels(image, 3)
+            image = pictures.fitted(three, height, width, self.fit)
+        return pictures.to_channels(image, channels)
 
     def encode(self, images: Any, *, batch: int = BATCH) -> np.ndarray:
         """Return the codes of images, which are resized as in training.
 
-        Files are decoded as in training too; pictures and arrays are taken as they are.
+        Files are decoded as in training too; pictures as they are seen, see `pictures`, at their
+        whole size; arrays are taken as they are.
 
         Args:
           images: uint8 [N, H, W, C] of any size with C = 1 or 3; or a list of paths, of pictures of
@@ -132,7 +132,7 @@ class ImageEncoder:
         if isinstance(images, str | os.PathLike | Image.Image):
             images = [images]
         packed = [self.encode_pixels(np.zeros((0, *self.shape), np.uint8))]
-        with ThreadPoolExecutor(2 * CORES) as pool:
+        with ThreadPoolExecutor(2 * pictures.CORES) as pool:
             for start in range(0, len(images), batch):
                 block = list(pool.map(self.prepare, images[start : start + batch]))
                 packed.append(self.encode_pixels(np.stack(block), batch=batch))
@@ -166,7 +166,7 @@ class ImageEncoder:
     def codes_of(
         self,
         names: Sequence[str],
-        found: Sequence[tuple[np.ndarray, tuple[int, int]] | image_files.UnreadableError],
+        found: Sequence[tuple[np.ndarray, tuple[int, int]] | pictures.UnreadableError],
         *,
         batch: int,
         root: str,
@@ -184,7 +184,7 @@ class ImageEncoder:
         """
         failures, rows = {}, []
         for row, (name, one) in enumerate(zip(names, found, strict=True)):
-            if isinstance(one, image_files.UnreadableError):
+            if isinstance(one, pictures.UnreadableError):
                 failures[name] = str(one)
             else:
                 rows.append(row)

@@ -7,7 +7,7 @@ import posixpath
 
 from etils import epath
 
-from dsh_jax.image_files import endings
+from dsh_jax.pictures import is_named_as_picture
 
 
 def of_folder(root: epath.PathLike) -> tuple[list[str], list[str]]:
@@ -19,13 +19,12 @@ def of_folder(root: epath.PathLike) -> tuple[list[str], list[str]]:
     Returns:
       (paths under it in sorted order, paths of the files with other endings).
     """
-    taken, others, wanted = [], [], endings()
+    taken, others = [], []
     for folder, _, files in os.walk(os.fspath(root), onerror=_raise):
         under = os.path.relpath(folder, root).replace(os.sep, "/")
         for file in files:
             name = file if under == "." else f"{under}/{file}"
-            ending = os.path.splitext(file)[1].lower()
-            (taken if ending in wanted else others).append(name)
+            (taken if is_named_as_picture(file) else others).append(name)
     return sorted(taken), sorted(others)
 
 

@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from dsh_jax import code_length, code_page, image_codes, image_files, thumbnail
+from dsh_jax import code_length, code_page, image_codes, pictures, thumbnail
 from dsh_jax.augment import pad_small
 from dsh_jax.image_codes import ImageCodes
 from dsh_jax.image_encoder import ImageEncoder
@@ -73,7 +73,7 @@ class Lookup:
         name = os.path.basename(path)
         try:
             image_HxWxC, size = self.encoder.read(path)
-        except image_files.UnreadableError as error:
+        except pictures.UnreadableError as error:
             return None, code_page.refusal(name, str(error))
         packed_1xW = self.encoder.encode_pixels(image_HxWxC[None])
         decoded = None if self.decode is None else np.asarray(self.decode(image_HxWxC[None]))[0]

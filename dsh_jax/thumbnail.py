@@ -9,7 +9,7 @@ import io
 import numpy as np
 from PIL import Image
 
-from dsh_jax import image_files
+from dsh_jax import pictures
 from dsh_jax.image_names import printable
 
 SIDE = 120  # pixels of the longer side
@@ -26,11 +26,12 @@ def of_file(path: str, name: str) -> str:
       HTML, an `img` of class `thumb`, or a `div` of class `absent`.
     """
     try:
-        with image_files.open_picture(path) as picture:
-            picture.draft("RGB", (2 * SIDE, 2 * SIDE))  # a large JPEG is decoded small
-            picture.thumbnail((SIDE, SIDE))
-            return _element(picture.convert("RGB"), "JPEG", name)
-    except Exception as error:  # a damaged file may raise anything
+        with pictures.open_picture(path) as picture:
+            picture.draft(None, (2 * SIDE, 2 * SIDE))  # a large JPEG is decoded small
+            small = Image.fromarray(pictures.rgb(picture))
+        small.thumbnail((SIDE, SIDE))
+        return _element(small, "JPEG", name)
+    except pictures.UnreadableError as error:
         return f'<div class="absent">no picture: {html.escape(printable(str(error)))}</div>'
 
 
@@ -50,6 +51,6 @@ def of_pixels(image_HxWxC: np.ndarray, name: str) -> str:
 
 def _element(picture: Image.Image, form: str, name: str) -> str:
     buffer = io.BytesIO()
-    picture.save(buffer, form, quality=85)
+    picture.save(buffer, form, quality=95, subsampling=0)
     uri = f"data:image/{form.lower()};base64,{base64.b64encode(buffer.getvalue()).decode()}"
     return f'<img class="thumb" src="{uri}" alt="{html.escape(printable(name))}">'

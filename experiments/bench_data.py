@@ -23,8 +23,9 @@ from ml_collections import ConfigDict
 
 from dsh_jax import build, parallel
 from dsh_jax.data import pipeline, protocols
-from dsh_jax.data.images import CORES, FileImages
+from dsh_jax.data.images import FileImages
 from dsh_jax.data.source import Source
+from dsh_jax.pictures import CORES
 
 BATCH = 64  # of the sides without a network
 

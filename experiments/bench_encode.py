@@ -3,7 +3,7 @@
 All sides work on the same files with the same encoder, in turns:
 
 - decode: `decode_all`, tf.data with nothing behind it.
-- read: `image_files.read_all`: headers checked, decoded, errors kept.
+- read: `pictures.read_all`: checked, decoded, errors kept.
 - forward: the network on images decoded before.
 - encode: `encode_files`, from files to the file of codes.
 """

@@ -4,6 +4,7 @@ import contextlib
 import os
 import signal
 import sys
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 
 from absl import app, flags, logging
@@ -29,6 +30,9 @@ def requeue_when_asked() -> None:
 def quiet() -> None:
     """Show messages of this project and of clu, and of others only from warnings on."""
     logging.set_verbosity(logging.INFO)
+    # Of torn metadata: they name no file, and the picture is read all the same.
+    warnings.filterwarnings("ignore", category=UserWarning, module=r"PIL\.")
+    warnings.filterwarnings("ignore", category=DeprecationWarning, module=r"PIL\.")
 
     def is_wanted(record) -> bool:
         own = any(f"{os.sep}{name}{os.sep}" in record.pathname for name in ("dsh_jax", "clu"))

@@ -22,7 +22,8 @@ from experiments import console  # first: it quiets TensorFlow before its import
 
 from dsh_jax import build, contact_sheet, parallel, plots  # isort: skip
 from dsh_jax.data import pipeline, splits, summary  # isort: skip
-from dsh_jax.data.files import SKIPPABLE, parse_skip  # isort: skip
+from dsh_jax.data.files import SKIPPABLE, parse_skip, reasons_of  # isort: skip
+from dsh_jax.data.images import FileImages  # isort: skip
 from dsh_jax.data.lists import write_lists  # isort: skip
 from dsh_jax.data.source import Source  # isort: skip
 from dsh_jax.stages import augmentation  # isort: skip
@@ -49,6 +50,10 @@ def load(config: ConfigDict) -> tuple[Source, list[str]]:
     for kind, names in source.left_out.items():
         stops = "" if kind in allowed else f"; a run stops at them, unless data.skip has {kind}"
         lines.append(f"{len(names):,} {kind}{stops}:")
+        if kind == "corrupt":
+            root = str(epath.Path(config.data.data_dir).expanduser())
+            files = FileImages(root, np.array(names), side=config.data.image_size)
+            names = reasons_of(files, np.arange(len(names)))
         lines += [f"  {name}" for name in names]
     return source, lines
 

@@ -11,8 +11,9 @@ from etils import epath
 from test_experiments import command, last_line
 
 from configs import folder as folder_config
-from dsh_jax import build, cross_domain, image_files, results
-from dsh_jax.data.images import ArrayImages, resize
+from dsh_jax import build, cross_domain, pictures, results
+from dsh_jax.data.images import ArrayImages
+from dsh_jax.pictures.fast import resize
 from dsh_jax.run import read_metrics
 
 pytestmark = pytest.mark.usefixtures("quick")
@@ -59,7 +60,7 @@ def test_images_are_resized_and_recoloured_as_training_and_encoding_do(shape, wa
     fitted = cross_domain.FittedImages(images, wanted)
     rows = np.array([[4, 0], [5, 5]])
     expected = [
-        image_files.to_channels(resize(tf.constant(image), *wanted[:2]).numpy(), wanted[2])
+        pictures.to_channels(resize(tf.constant(image), *wanted[:2]).numpy(), wanted[2])
         for image in images.take(rows.ravel())
     ]
     taken = fitted.take(rows)
@@ -79,7 +80,7 @@ def test_images_of_the_wanted_shape_keep_their_pixels():
 def test_photographs_are_decoded_at_the_size_of_the_network(other, run):
     assert other.images.images.shape == (32, 32, 3)
     assert other.images.shape == run.source.images.shape == (32, 32, 1)
-    grey = image_files.to_channels(photographs.colour(7)[None], 1)[0]
+    grey = pictures.to_channels(photographs.colour(7)[None], 1)[0]
     row = other.images.name_N.tolist().index("dog/7.png")
     np.testing.assert_array_equal(other.images.take(np.array(row)), np.full((32, 32, 1), grey))
 

@@ -5,7 +5,7 @@ import pytest
 from PIL import Image
 from test_image_encoder import code, encoder, images
 
-from dsh_jax import encode_files, image_codes, image_files
+from dsh_jax import encode_files, image_codes, pictures
 from dsh_jax.encode_files import BATCHES_A_PART
 from dsh_jax.image_encoder import ImageEncoder
 
@@ -154,7 +154,7 @@ def test_an_output_that_cannot_be_written_is_said_at_once(
 ):
     (tmp_path / "file").write_text("")
     (tmp_path / "folder").mkdir()
-    monkeypatch.setattr(image_files, "read_all", None)  # nothing is read
+    monkeypatch.setattr(pictures, "read_all", None)  # nothing is read
     with pytest.raises(ValueError, match=message):
         run(root, tmp_path / out)
 

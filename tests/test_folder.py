@@ -7,6 +7,7 @@ import pytest
 from PIL import Image
 
 from dsh_jax.data.folder import folder
+from dsh_jax.data.protocols import make_split
 
 
 def write(root, *names):
@@ -40,9 +41,44 @@ def test_other_files_are_counted_and_hidden_ones_ignored(tmp_path):
     source = folder(tmp_path, image_size=4)
     assert source.images.name_N.tolist() == ["cat/1.jpg", "dog/1.jpg"]
     assert source.notes == (
-        "2 files are no images by their endings.",
+        "2 files are no images by their endings: 1 .db, 1 .md.",
         "1 images are in no class, such as loose.jpg.",
     )
+
+
+def test_every_ending_that_encoding_reads_is_read(tmp_path):
+    for name in ("a.webp", "b.tif", "c.TIFF", "d.mpo", "e.avif", "f.pgm", "g.jp2", "h.jfif"):
+        write(tmp_path, f"cat/{name}", f"dog/{name}")
+    write(tmp_path, "cat/x.txt", "cat/y.txt", "dog/z.psdx", "dog/none")
+    source = folder(tmp_path, image_size=4)
+    assert len(source) == 16
+    assert source.notes == (
+        "4 files are no images by their endings: 2 .txt, 1 without any, 1 .psdx.",
+    )
+
+
+def test_what_was_left_out_is_said_where_rows_are_too_few(tmp_path):
+    write(tmp_path, *(f"{name}/{row}.jpg" for name in ("cat", "dog") for row in range(5)))
+    write(tmp_path, *(f"{name}/{row}.psdx" for name in ("cat", "dog") for row in range(20)))
+    source = folder(tmp_path, image_size=4)
+    options = {"protocol": "random", "seed": 0, "validation": 0.0, "unseen": 0.0}
+    message = r"only .* rows can be drawn: .* 40 files are no images by their endings: 40 \.psdx\."
+    with pytest.raises(ValueError, match=message):
+        make_split(source, queries=2, train_rows=30, **options)
+
+
+def test_what_is_in_an_empty_class_is_said(tmp_path):
+    write(tmp_path, "cat/1.jpg", "cat/2.txt", "dog/1.psdx", "dog/deep/2.psdx", "dog/3.doc")
+    message = r"dog: fill or remove them\. In them, 3 files are no images .*: 2 \.psdx, 1 \.doc\."
+    with pytest.raises(ValueError, match=message):
+        folder(tmp_path, image_size=4)
+
+
+def test_a_pipe_is_no_image_and_is_not_waited_for(tmp_path):
+    write(tmp_path, "cat/1.jpg", "dog/1.jpg")
+    os.mkfifo(tmp_path / "dog/2.jpg")
+    with pytest.raises(ValueError, match=r"1 of 3 files are missing: dog/2\.jpg"):
+        folder(tmp_path, image_size=4)
 
 
 def test_links_to_folders_are_followed(tmp_path):

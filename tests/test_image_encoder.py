@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from dsh_jax import image_codes, image_files
+from dsh_jax import image_codes, pictures
 from dsh_jax.codes import pack_bits
 from dsh_jax.image_codes import ImageCodes
 from dsh_jax.image_encoder import ImageEncoder
@@ -63,9 +63,9 @@ def test_files_pictures_and_arrays_have_the_same_codes(tmp_path):
 @pytest.mark.parametrize("channels", [1, 3])
 def test_other_sizes_and_channels_are_brought_to_the_models(channels):
     image = np.random.default_rng(1).integers(0, 256, (2, 24, 19, 4 - channels), np.uint8)
-    three = image_files.to_channels(image, 3)
-    small = np.stack([image_files.fit_pixels(x, 8, 8, "squash") for x in three])
-    wanted = code(image_files.to_channels(small, channels))
+    three = pictures.to_channels(image, 3)
+    small = np.stack([pictures.fitted(x, 8, 8, "squash") for x in three])
+    wanted = code(pictures.to_channels(small, channels))
     np.testing.assert_array_equal(encoder(channels).encode(image), wanted)
 
 

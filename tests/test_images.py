@@ -1,14 +1,11 @@
 """Images by row number, from arrays and from files."""
 
-import io
-
 import numpy as np
 import photographs
 import pytest
 import tensorflow as tf
-from PIL import Image
 
-from dsh_jax.data.images import ArrayImages, FileImages, decode_file
+from dsh_jax.data.images import ArrayImages, FileImages
 
 NAMES = [f"{folder}/{row}.jpg" for row, folder in enumerate("abab")]
 
@@ -78,72 +75,6 @@ def test_cmyk_jpegs_are_read(tmp_path):
     photographs.write(tmp_path / "x.jpg", 3, mode="CMYK")
     image = FileImages(str(tmp_path), np.array(["x.jpg"]), side=4).take(np.array([0]))
     assert np.abs(image - photographs.colour(3).astype(float)).max() <= 6
-
-
-def photo(height, width):
-    """A smooth picture with detail that does not survive careless resizing."""
-    y, x = np.mgrid[:height, :width]
-    wave = 127 + 60 * np.sin(x / width * 9) + 60 * np.sin(y / height * 7)
-    checks = 20.0 * ((x + y) % 2)  # the finest there is: antialiasing turns it to grey
-    return np.stack([wave + checks, wave - checks, 255 - wave], -1).clip(0, 255).astype(np.uint8)
-
-
-def area_weights(old, new):
-    """Weights [new, old] of old pixels in new ones: the share of the new one that each covers."""
-    edge = np.arange(new + 1) * old / new
-    pixel = np.arange(old)
-    inside = np.minimum(edge[1:, None], pixel + 1) - np.maximum(edge[:-1, None], pixel)
-    return inside.clip(0) * new / old
-
-
-def averaged(image, side):
-    """The image shrunk by averaging areas, float."""
-    rows, columns = (area_weights(size, side) for size in image.shape[:2])
-    return np.einsum("ih,hwc,jw->ijc", rows, image.astype(float), columns)
-
-
-@pytest.mark.parametrize(("height", "width"), [(64, 64), (96, 128), (130, 70), (375, 500)])
-def test_shrinking_averages_areas(tmp_path, height, width):
-    image = photo(height, width)
-    Image.fromarray(image).save(tmp_path / "x.png")
-    found = decode_file(str(tmp_path / "x.png"), side=32, fit="squash").numpy()
-    assert np.abs(found - averaged(image, 32)).max() <= 0.51  # of rounding
-
-
-@pytest.mark.parametrize("scale", [1, 2, 3, 4, 9])
-def test_large_jpegs_are_decoded_small_without_a_visible_difference(tmp_path, scale):
-    image = Image.fromarray(photo(32 * scale + 5, 40 * scale))
-    image.save(tmp_path / "x.jpg", quality=98, subsampling=0)
-    found = decode_file(str(tmp_path / "x.jpg"), side=32, fit="squash").numpy()
-    with Image.open(tmp_path / "x.jpg") as stored:
-        wanted = averaged(np.asarray(stored), 32)
-    # Only the last two are decoded small; cosine coefficients average a little otherwise.
-    assert np.abs(found - wanted).mean() < (2 if scale >= 4 else 0.5)
-
-
-def test_small_images_are_enlarged_smoothly(tmp_path):
-    ramp = np.repeat(np.array([0, 100, 200], np.uint8)[None, :, None], 3, 2).repeat(3, 0)
-    Image.fromarray(ramp).save(tmp_path / "x.png")
-    found = decode_file(str(tmp_path / "x.png"), side=9, fit="squash").numpy()
-    np.testing.assert_array_equal(found[4, :, 0], [0, 0, 33, 67, 100, 133, 167, 200, 200])
-
-
-def test_crop_takes_the_middle_and_squash_everything(tmp_path):
-    strip = np.zeros((10, 30, 3), np.uint8)
-    strip[:, 10:20] = 200
-    Image.fromarray(strip).save(tmp_path / "x.png")
-    path = str(tmp_path / "x.png")
-    np.testing.assert_array_equal(decode_file(path, side=10, fit="crop"), 200)
-    squashed = decode_file(path, side=10, fit="squash").numpy()
-    np.testing.assert_array_equal(squashed[5, :, 0], [0, 0, 0, 133, 200, 200, 133, 0, 0, 0])
-
-
-def test_a_cut_file_is_an_error_and_not_half_a_picture(tmp_path):
-    buffer = io.BytesIO()
-    Image.fromarray(photo(64, 64)).save(buffer, "JPEG")
-    (tmp_path / "x.jpg").write_bytes(buffer.getvalue()[:-200])
-    with pytest.raises(tf.errors.InvalidArgumentError):
-        decode_file(str(tmp_path / "x.jpg"), side=8, fit="squash")
 
 
 @pytest.mark.parametrize(

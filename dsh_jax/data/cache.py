@@ -12,12 +12,12 @@ import numpy as np
 from absl import logging
 from etils import epath
 
-from dsh_jax.data.files import BROKEN, broken, decode_all, leave_out, parse_skip
+from dsh_jax.data.files import BROKEN, NAMED, broken, decode_all, leave_out, parse_skip, reasons_of
 from dsh_jax.data.images import ArrayImages, FileImages
 from dsh_jax.data.source import Source
 
 MEMORY = 4 * 2**30  # bytes of images that `auto` keeps in memory
-VERSION = 1  # of the decoding: a change of its pixels makes a new file
+VERSION = 2  # of the decoding: a change of its pixels makes a new file
 
 
 def cached(
@@ -53,7 +53,8 @@ def cached(
         cache = "memory" if size <= MEMORY else "none"
     if cache == "none":
         bad = broken(source) if "corrupt" in skipped else np.array([], np.int64)
-        return leave_out(source, bad, "corrupt", BROKEN, skipped)
+        reasons = reasons_of(source.images, bad[:NAMED])
+        return leave_out(source, bad, "corrupt", BROKEN, skipped, reasons)
     if cache == "memory":
         image_NxHxWxC = np.empty((len(source), *source.images.shape), np.uint8)
         bad = decode_all(source.images, image_NxHxWxC)
@@ -62,7 +63,8 @@ def cached(
     # Every image is in the array, so rows are left out of it as out of the files.
     images = ArrayImages(image_NxHxWxC, source.images.name_N)
     in_array = dataclasses.replace(source, images=images)
-    return leave_out(in_array, bad, "corrupt", BROKEN, skipped)
+    reasons = reasons_of(source.images, bad[:NAMED])
+    return leave_out(in_array, bad, "corrupt", BROKEN, skipped, reasons)
 
 
 def _on_disk(source: Source, cache_dir: epath.PathLike) -> tuple[np.ndarray, np.ndarray]:

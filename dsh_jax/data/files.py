@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import os
 import time
@@ -12,13 +13,14 @@ import tensorflow as tf
 from absl import logging
 from etils import epath
 
-from dsh_jax.data.images import CORES, FileImages
+from dsh_jax.data.images import FileImages
 from dsh_jax.data.source import Source
+from dsh_jax.pictures import UnreadableError, fast, read
 from dsh_jax.progress import log_progress
 
 SKIPPABLE = ("missing", "corrupt", "duplicate")
 BROKEN = "cannot be read or decoded"
-ENDINGS = (".jpg", ".jpeg", ".png", ".gif", ".bmp")
+NAMED = 5  # files in a message
 
 
 def parse_skip(skip: str) -> frozenset[str]:
@@ -102,6 +104,8 @@ def file_source(
 def missing(root: epath.Path, name_N: np.ndarray) -> np.ndarray:
     """Return the rows whose files are not there; each folder is listed once, no file is touched.
 
+    What is no regular file, such as a pipe, that would be waited for, is not there either.
+
     Args:
       root: folder of the files.
       name_N: their paths under it.
@@ -115,15 +119,21 @@ def missing(root: epath.Path, name_N: np.ndarray) -> np.ndarray:
         folder, _, file = name.rpartition("/")
         if folder not in folders:
             try:
-                folders[folder] = set(os.listdir(root / folder))
-            except FileNotFoundError:
+                with os.scandir(root / folder) as entries:
+                    folders[folder] = {entry.name for entry in entries if entry.is_file()}
+            except (FileNotFoundError, NotADirectoryError):
                 folders[folder] = set()
         is_missing[row] = file not in folders[folder]
     return np.flatnonzero(is_missing)
 
 
 def leave_out(
-    source: Source, rows: np.ndarray, kind: str, what: str, skipped: frozenset[str]
+    source: Source,
+    rows: np.ndarray,
+    kind: str,
+    what: str,
+    skipped: frozenset[str],
+    reasons: Sequence[str] = (),
 ) -> Source:
     """Return the source without bad rows and with their count among its notes, or raise.
 
@@ -133,6 +143,7 @@ def leave_out(
       kind: `missing`, `corrupt` or `duplicate`.
       what: what they are, such as `are missing`.
       skipped: the kinds to leave out, see `parse_skip`.
+      reasons: what is wrong with the first of them, see `reasons_of`.
 
     Returns:
       Source.
@@ -142,15 +153,17 @@ def leave_out(
     """
     if not len(rows):
         return source
-    names = ", ".join(source.row_name(row) for row in rows[:5])
-    more = ", …" if len(rows) > 5 else ""
+    names = ", ".join(source.row_name(row) for row in rows[:NAMED])
+    more = ", …" if len(rows) > NAMED else ""
     found = f"{len(rows):,} of {len(source):,} files {what}: {names}{more}"
     place = f" (under {source.images.root})" if isinstance(source.images, FileImages) else ""
     if kind not in skipped:
         raise ValueError(
-            f"{source.name}: {found}{place}. Mend the data, or set data.skip={kind} to go on "
-            "without them."
+            f"{source.name}: {found}{place}. {'; '.join(reasons)}{'. ' if reasons else ''}Mend the "
+            f"data, or set data.skip={kind} to go on without them."
         )
+    for reason in reasons:
+        logging.warning("%s: left out: %s", source.name, reason)
     rest = np.setdiff1d(np.arange(len(source)), rows)
     if not len(rest):
         raise ValueError(f"{source.name}: {found}{place}; nothing is left.")
@@ -181,20 +194,45 @@ def decode_all(images: FileImages, out_NxHxWxC: np.ndarray | None) -> np.ndarray
     Returns:
       The rows that could not be decoded, ascending; theirs are left as they were.
     """
-    decode, count = images.decoder(), len(images)
-    dataset = tf.data.Dataset.range(count)
-    dataset = dataset.map(lambda row: (row, decode(row)), num_parallel_calls=CORES)
-    dataset = dataset.ignore_errors().batch(64).prefetch(2)
+    count, rows = len(images), tf.data.Dataset.range(len(images))
+    dataset = tf.data.Dataset.zip(rows, images.each(rows)).ignore_errors()
     is_read, started = np.zeros(count, bool), time.monotonic()
-    for row_B, image_BxHxWxC in dataset.as_numpy_iterator():
+    for row_B, image_BxHxWxC in dataset.batch(64).prefetch(2).as_numpy_iterator():
         is_read[row_B] = True
         if out_NxHxWxC is not None:
             out_NxHxWxC[row_B] = image_BxHxWxC
         log_progress(f"decoding {count:,} images", (row_B[-1] + 1) / count, started)
+    # Pillow has the last word, as in encoding: it may read what TensorFlow refuses.
+    for row in np.flatnonzero(~is_read):
+        with contextlib.suppress(UnreadableError):
+            image_HxWxC, _ = read(images.path(row), images.shape, images.fit)
+            fast.REFUSED.add(os.fsencode(images.path(row)))
+            is_read[row] = True
+            if out_NxHxWxC is not None:
+                out_NxHxWxC[row] = image_HxWxC
     return np.flatnonzero(~is_read)
 
 
-def unreadable(source: Source, error: Exception) -> ValueError:
+def reasons_of(images: FileImages, rows: np.ndarray) -> list[str]:
+    """Return what is wrong with files, each by its name.
+
+    Args:
+      images: some of which cannot be read.
+      rows: of those.
+
+    Returns:
+      Texts such as `a/4.jpg: it is empty`.
+    """
+    found = []
+    for row in rows:
+        try:
+            read(images.path(row), images.shape, images.fit)
+        except UnreadableError as error:
+            found.append(f"{images.name_N[row]}: {error}")
+    return found
+
+
+def unreadable(source: Source, error: Exception) -> ValueError | None:
     """Return the error that names every file that cannot be read, after one stopped the reading.
 
     Args:
@@ -202,13 +240,17 @@ def unreadable(source: Source, error: Exception) -> ValueError:
       error: what TensorFlow said.
 
     Returns:
-      ValueError.
+      ValueError; or None where only TensorFlow refused some, which Pillow decodes from now on.
     """
     if not isinstance(source.images, FileImages):
         return ValueError(f"{source.name}: images cannot be read: {error}")
     logging.warning("%s: a file cannot be read; looking for all of that kind", source.name)
+    refused, bad = len(fast.REFUSED), broken(source)
     try:
-        leave_out(source, broken(source), "corrupt", BROKEN, frozenset())
+        reasons = reasons_of(source.images, bad[:NAMED])
+        leave_out(source, bad, "corrupt", BROKEN, frozenset(), reasons)
     except ValueError as named:
         return named
+    if len(fast.REFUSED) > refused:
+        return None
     return ValueError(f"{source.name}: a file could not be read, but now can: {error}")

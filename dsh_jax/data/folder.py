@@ -8,8 +8,9 @@ import pathlib
 import numpy as np
 from etils import epath
 
-from dsh_jax.data.files import ENDINGS, file_source
+from dsh_jax.data.files import file_source
 from dsh_jax.data.source import Source, multi_hot
+from dsh_jax.pictures import by_ending, is_named_as_picture
 
 # Validation rows are in no official part: which rows validate is drawn from train.
 PART_OF = {
@@ -28,7 +29,7 @@ def folder(
 
     Images may stand deeper in a class's folder. Where all sub-folders have names among train, val,
     test, query and database, they are the official parts and the classes are in each of them.
-    Hidden files and folders do not count.
+    Hidden files and folders do not count. Images are told by their endings, as in encoding.
 
     Args:
       data_dir: the folder.
@@ -38,7 +39,7 @@ def folder(
 
     Returns:
       Source, sorted by path, with the classes in alphabetical order; its notes count files that are
-      no images, and those in no class.
+      no images, by their endings, and those in no class.
 
     Raises:
       ValueError: where there is no folder or no class, a class is empty or not in every part, a
@@ -60,9 +61,10 @@ def folder(
     wanted = [f"{top}/{c}" for top in tops for c in label_names] if has_parts else label_names
     empty = [group for group in wanted if group not in filled]
     if empty:
+        there = by_ending(name for name in others if name.startswith(tuple(f"{x}/" for x in empty)))
         raise ValueError(
-            f"{root} has class folders without an image ({', '.join(ENDINGS)}): "
-            f"{', '.join(empty)}: fill or remove them."
+            f"{root} has class folders without an image (.jpg, .png, .webp and what else Pillow "
+            f"reads): {', '.join(empty)}: fill or remove them.{there and f' In them, {there}'}"
         )
     number_of = {name: c for c, name in enumerate(label_names)}
     official = {}
@@ -71,7 +73,7 @@ def folder(
         if PART_OF[top]:
             official[PART_OF[top]] = official.get(PART_OF[top], False) | is_in_N
     counted = (
-        (others, f"{others:,} files are no images by their endings."),
+        (len(others), by_ending(others)),
         (len(loose), f"{len(loose):,} images are in no class, such as {min(loose, default='')}."),
     )
     return file_source(
@@ -112,13 +114,13 @@ def _walk(root):
 
 
 def _list_files(root):
-    """Return the sorted names of the images below the root, and how many other files there are."""
-    names, others = [], 0
+    """Return the sorted names of the images below the root, and those of the other files."""
+    names, others = [], []
     for path, _, files in _walk(root):
         below = os.path.relpath(path, root).replace(os.sep, "/")
-        images = [name for name in files if name.lower().endswith(ENDINGS)]
-        names += images if below == "." else [f"{below}/{name}" for name in images]
-        others += len(files) - len(images)
+        for file in files:
+            name = file if below == "." else f"{below}/{file}"
+            (names if is_named_as_picture(file) else others).append(name)
     # What Linux calls a file may be any bytes; Python marks those that are no UTF-8.
     wrong = [name for name in names if name.encode(errors="replace").decode() != name]
     if wrong:

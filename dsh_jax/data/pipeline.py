@@ -167,11 +167,19 @@ def train_batches(
 
 def _read(source: Source, rows: tf.data.Dataset) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     """Yield row numbers [B] with their images [B, H, W, C], read some batches ahead."""
-    dataset = tf.data.Dataset.zip(rows, source.images.read(rows))
-    try:
-        yield from dataset.prefetch(4).as_numpy_iterator()
-    except tf.errors.OpError as error:
-        raise unreadable(source, error) from error
+    is_whole = False
+    while not is_whole:
+        dataset, done = tf.data.Dataset.zip(rows, source.images.read(rows)), 0
+        try:
+            for batch in dataset.prefetch(4).as_numpy_iterator():
+                done += 1
+                yield batch
+            is_whole = True
+        except tf.errors.OpError as error:
+            named = unreadable(source, error)
+            if named:
+                raise named from error
+            rows = rows.skip(done)  # the same once more, of which Pillow now decodes that file
 
 
 def evaluation_batches(

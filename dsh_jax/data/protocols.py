@@ -101,7 +101,7 @@ def make_split(
     except ValueError as error:
         raise ValueError(
             f"data.protocol={protocol} does not fit {source.name} ({len(ordered):,} rows, "
-            f"{len(source.label_names)} classes): {error}"
+            f"{len(source.label_names)} classes): {error}{_read(source)}"
         ) from error
 
     train, rest = chosen.train, chosen.rest
@@ -121,7 +121,7 @@ def make_split(
             raise ValueError(
                 f"data.protocol={protocol} leaves no {what} rows of {source.name} "
                 f"({len(ordered):,} rows): ask for less in data.queries, data.train_rows, "
-                "data.validation or data.unseen, or choose data.protocol=random."
+                "data.validation or data.unseen, or choose data.protocol=random." + _read(source)
             )
     if labels_per_class:
         labelled = take_covering(pool, label_NxC, labels_per_class, rng)
@@ -160,6 +160,11 @@ def _check(protocol, validation, unseen, queries, train_rows, label_less) -> Non
             f"queries is {queries} and train_rows is {train_rows}; each must be at least 1, or 0 "
             "for the protocol's own number."
         )
+
+
+def _read(source: Source) -> str:
+    """Return what was left out or counted while reading, the words after an error."""
+    return f" While reading: {' '.join(source.notes)}" if source.notes else ""
 
 
 def _without_images(source: Source, order: np.ndarray) -> Source:
