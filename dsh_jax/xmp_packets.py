@@ -46,8 +46,11 @@ def _first(data: bytes) -> tuple[bytes, bytes]:
     closing = CLOSING.match(data, end)
     if closing:
         return data[: closing.end()], data[closing.end() :].strip(PADDING)
-    packet, rest = data[:end], CLOSING.sub(b"", data[end:], count=1).strip(PADDING)
-    return packet + (b'\n<?xpacket end="w"?>' if b"<?xpacket" in packet else b""), rest
+    packet, rest = data[:end], data[end:]
+    if b"<?xpacket" in packet:  # it stands behind the junk, or was written over
+        packet += b'\n<?xpacket end="w"?>'
+        rest = CLOSING.sub(b"", rest, count=1)
+    return packet, rest.strip(PADDING)
 
 
 def _next(data: bytes) -> tuple[bytes, bytes, bytes]:
