@@ -177,13 +177,12 @@ def _read(
     """Return what `read_all` returns of files, and the states of what was decoded."""
     paths = [os.path.join(root, name) for name in names]
 
-    def before(path: str):
-        try:
-            return file_state.read(path)
-        except OSError:
-            return None
+    def before(start: int) -> list:
+        return [_state(path) for path in paths[start::CORES]]
 
-    seen = list(hashing.map(before, paths))
+    seen: list = [None] * len(paths)
+    for start, some in enumerate(hashing.map(before, range(CORES))):
+        seen[start::CORES] = some
     found, states = encoder.read_all(paths), {}
     for row, (path, one) in enumerate(zip(paths, seen, strict=True)):
         if isinstance(found[row], UnreadableError):
@@ -193,6 +192,13 @@ def _read(
         else:
             found[row] = UnreadableError("it changed while it was read: run the same command again")
     return found, states
+
+
+def _state(path: str) -> tuple[FileState, tuple[int, ...]] | None:
+    try:
+        return file_state.read(path)
+    except OSError:
+        return None
 
 
 def _in_order(found: ImageCodes, names: Sequence[str]) -> ImageCodes:
