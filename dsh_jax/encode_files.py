@@ -88,7 +88,12 @@ def encode_files(
         raise ValueError(f"{out} is a folder: name a file, such as {out / 'codes.npz'}.")
     held = _held(nothing, out)
     if not names:
-        hint = f" (or mount the disk: {out} has {len(held.names):,} of them)" if held.names else ""
+        hint = ""
+        if held.names:
+            hint = (
+                f"; {out} has {len(held.names):,} of {root}: mount its disk, or remove {out.name} "
+                "where they are gone for good"
+            )
         raise ValueError(f"there are no images to encode: pass a folder or a list of some{hint}.")
     started = time.monotonic()
     parts = out.parent / f"{out.name}.parts"

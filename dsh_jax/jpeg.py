@@ -73,7 +73,8 @@ def with_packet(data: bytes, packet: bytes) -> bytes:
     ):
         raise ValueError(
             "its XMP packet comes after the index of its further pictures (MPF), whose offsets "
-            "would become wrong; write it without them (exiftool -mpf:all= -trailer:all= FILE)"
+            "would become wrong; encode a file without them, which keeps the XMP, in its place "
+            "(exiftool -mpf:all= -trailer:all= -o NEW FILE)"
         )
     length = (2 + len(HEADER) + len(packet)).to_bytes(2, "big")
     new = b"".join([b"\xff", bytes([APP1]), length, HEADER, packet])
