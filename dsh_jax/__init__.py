@@ -49,9 +49,10 @@ A map, in the order in which data flows; import what you need, nothing happens a
     report          the HTML page
     plots           line plots
     exported        a run without its data: `load`; fingerprint, its name
-    image_encoder   images in, codes out; image_files and image_names, what is read
+    image_encoder   images in, codes out; image_names, which are meant
     encode_files    any number of files; image_codes, the file of their codes
-    annotation      codes in images, as XMP; annotated, folders of them
+    changed_files   which were replaced or have vanished since; file_state, how it is told
+    annotation      codes in images, as XMP; annotated and annotated_index, folders of them
     search_page     neighbours as a page
     progress        how much of long work is done
 """

@@ -10,16 +10,15 @@ import os
 import re
 import types
 import uuid
-from collections.abc import Iterator
 
 import numpy as np
 from etils import epath
 
-from dsh_jax import jpeg, png, webp, xmp
+from dsh_jax import file_state, jpeg, png, webp, xmp, xmp_packets
 
 VERSION = "1"  # of the meaning of the properties
 NAMES = ("code", "bits", "model", "version")
-MOST_LISTED = 5  # files that a sentence lists
+SOURCE = "source"  # which need not be there
 
 
 @dataclasses.dataclass(frozen=True)
@@ -30,32 +29,17 @@ class Annotation:
       code: W = ceil(bits/8) bytes, see `codes.pack_bits`.
       bits: K.
       fingerprint: of the model that made it.
+      source: hash of the file that it was made from, see `file_state.digest`; empty if not said.
     """
 
     code: bytes
     bits: int
     fingerprint: str
+    source: bytes = b""
 
 
-@dataclasses.dataclass(frozen=True)
-class FolderCodes:
-    """The codes of a folder's images, all of one model.
-
-    Attributes:
-      name_N: paths below the folder, with forward slashes, sorted.
-      packed_NxW: uint8 codes, see `codes.pack_bits`.
-      bits: K.
-      fingerprint: of the model.
-      without: paths of the files without an annotation, images or not, sorted.
-      notes: sentences that count them.
-    """
-
-    name_N: tuple[str, ...]
-    packed_NxW: np.ndarray
-    bits: int
-    fingerprint: str
-    without: tuple[str, ...]
-    notes: tuple[str, ...]
+class ChangedError(ValueError):
+    """An image is not the one whose code is to be written."""
 
 
 def annotate(
@@ -65,11 +49,13 @@ def annotate(
     code: bytes | np.ndarray,
     bits: int,
     fingerprint: str,
-) -> None:
+    digest: bytes = b"",
+) -> int:
     """Write a copy of an image that carries its code; compressed pixels stay byte for byte.
 
-    All other metadata is kept, and an annotation that the image had is replaced. The target is
-    there in whole or not at all; another file of its name is replaced.
+    All other metadata is kept, and an annotation that the image had is replaced. XMP that stands
+    where not all readers look is brought to where they do; junk behind its end is left out. The
+    target is there in whole or not at all; another file of its name is replaced.
 
     Args:
       source_path: a JPEG, PNG or WebP file.
@@ -77,8 +63,13 @@ def annotate(
       code: W = ceil(bits/8) bytes, one row of `codes.pack_bits`.
       bits: K.
       fingerprint: of the model that made the code: printable text.
+      digest: hash of the file that was encoded, see `file_state.digest`; none does not check it.
+
+    Returns:
+      Bytes of junk that were left out, mostly 0.
 
     Raises:
+      ChangedError: where the source has another hash.
       ValueError: where the target is the source, the code does not fit the bits, the fingerprint
         is no printable text, the file is of another kind or damaged, or its XMP packet is broken.
     """
@@ -100,10 +91,14 @@ def annotate(
             f"the fingerprint is {fingerprint!r}; pass printable text without outer spaces"
         )
     values = dict(zip(NAMES, (code.hex(), str(bits), fingerprint, VERSION), strict=True))
+    values |= {SOURCE: digest.hex()} if digest else {}
     data = source.read_bytes()
+    if digest and file_state.digest(data) != digest:
+        raise ChangedError(f"{source}: it has changed since it was encoded")
     try:
         kind = _kind(data)
-        copy = kind.with_packet(data, xmp.merge(_packet(kind, data), values))
+        packet, junk = _packet(kind, data)
+        copy = kind.with_packet(data, xmp.merge(packet, values))
     except ValueError as error:
         raise ValueError(f"{source}: {error}") from error
     # Hidden, and a name of its own: no reader of the folder takes it for an image.
@@ -113,6 +108,7 @@ def annotate(
         unfinished.replace(target)
     finally:
         unfinished.unlink(missing_ok=True)
+    return len(junk)
 
 
 def read(path: epath.PathLike) -> Annotation | None:
@@ -129,68 +125,41 @@ def read(path: epath.PathLike) -> Annotation | None:
         code that is no hexadecimal number or does not fit its bits, another version.
     """
     path = epath.Path(path).expanduser()
-    data = path.read_bytes()
     try:
-        return _annotation(_kind(data), data)
+        return of_bytes(path.read_bytes())
     except ValueError as error:
         raise ValueError(f"{path}: {error}") from error
 
 
-def read_folder(folder: epath.PathLike, *, fingerprint: str | None = None) -> FolderCodes:
-    """Return the codes of all annotated images below a folder.
-
-    Hidden files and folders do not count, and links to folders are not followed.
-
-    Args:
-      folder: of images.
-      fingerprint: of the model whose codes are wanted; None takes any, but one only.
-
-    Returns:
-      FolderCodes.
-
-    Raises:
-      ValueError: where no file has a code, codes are of another model or length, or `read` refuses
-        an image.
-    """
-    folder = epath.Path(folder).expanduser()
-    found: dict[str, Annotation] = {}
-    without = []
-    for name in sorted(_names(folder)):
-        with (folder / name).open("rb") as file:
-            is_image = _kind_or_none(file.read(12)) is not None
-        annotation = read(folder / name) if is_image else None
-        if annotation is None:
-            without.append(name)
-            continue
-        found[name] = annotation
-        first = next(iter(found))
-        wanted = found[first].fingerprint if fingerprint is None else fingerprint
-        if annotation.fingerprint != wanted:
-            origin = f"that of {first}" if fingerprint is None else "the one asked for"
-            raise ValueError(
-                f"{folder / name} has a code of the model {annotation.fingerprint}, but wanted is "
-                f"{wanted}, {origin}; codes of two models cannot be compared: annotate it again, "
-                "or keep it in another folder"
-            )
-        if annotation.bits != found[first].bits:
-            raise ValueError(
-                f"{folder / name} has {annotation.bits} bits, but {first} has {found[first].bits}, "
-                "of the same model; annotate one of them again"
-            )
-    notes = []
-    if without:
-        more = ", …" if len(without) > MOST_LISTED else ""
-        notes = [f"{len(without):,} files have no code: {', '.join(without[:MOST_LISTED])}{more}."]
+def of_bytes(data: bytes) -> Annotation | None:
+    """Return the annotation in a file's content, see `read`; reasons do not name the file."""
+    kind = _kind(data)
+    packet, _ = _packet(kind, data)
+    found = xmp.properties(packet) if packet is not None else {}
     if not found:
+        return None
+    missing = [name for name in NAMES if name not in found]
+    if missing or found["version"] != VERSION:
         raise ValueError(
-            f"{folder} holds no image with a code. {' '.join(notes) or 'It holds no file.'} "
-            "Annotate images first."
+            f"its annotation has {_listed(found)}; wanted {', '.join(NAMES)}, the version being "
+            f"{VERSION!r}: annotate the image again"
         )
-    rows = [np.frombuffer(annotation.code, np.uint8) for annotation in found.values()]
-    first = next(iter(found.values()))
-    return FolderCodes(
-        tuple(found), np.stack(rows), first.bits, first.fingerprint, tuple(without), tuple(notes)
+    code, bits, source = found["code"], found["bits"], found.get(SOURCE, "")
+    if not re.fullmatch("(?:[0-9a-fA-F]{2})+", code) or not re.fullmatch("[1-9][0-9]{0,6}", bits):
+        raise ValueError(
+            f"its annotation has the code {code[:40]!r} of {bits[:40]!r} bits; wanted an even "
+            "number of hexadecimal digits and a whole number: annotate the image again"
+        )
+    _check_code(bytes.fromhex(code), int(bits))
+    is_hash = re.fullmatch(f"[0-9a-fA-F]{{{2 * file_state.DIGEST_BYTES}}}", source)
+    return Annotation(
+        bytes.fromhex(code), int(bits), found["model"], bytes.fromhex(source) if is_hash else b""
     )
+
+
+def is_image(data: bytes) -> bool:
+    """Return whether a file that starts so is of a kind that can carry a code."""
+    return _kind_or_none(data) is not None
 
 
 def _kind(data: bytes) -> types.ModuleType:
@@ -212,36 +181,17 @@ def _kind_or_none(data: bytes) -> types.ModuleType | None:
     return webp if (data[:4], data[8:12]) == webp.SIGNATURE else None
 
 
-def _packet(kind: types.ModuleType, data: bytes) -> bytes | None:
-    """Return the one XMP packet of a file, or None."""
-    packets = kind.packets(data)
-    if len(packets) > 1:
+def _packet(kind: types.ModuleType, data: bytes) -> tuple[bytes | None, bytes]:
+    """Return the one XMP packet of a file, or None, and the junk behind its end."""
+    found = [xmp_packets.split(carried) for carried in kind.packets(data)]
+    packets = [packet for some, _ in found for packet in some]
+    different = {packet.strip(xmp_packets.PADDING): packet for packet in packets}
+    if len(different) > 1:
         raise ValueError(
-            f"the file has {len(packets)} XMP packets; wanted one at most, as readers would differ "
-            "in which they take: remove them (exiftool -xmp:all= FILE)"
+            f"the file has {len(packets)} XMP packets that differ; wanted one, as readers differ "
+            f"in which they take; {xmp.KEEP}"
         )
-    return packets[0] if packets else None
-
-
-def _annotation(kind: types.ModuleType, data: bytes) -> Annotation | None:
-    packet = _packet(kind, data)
-    found = xmp.properties(packet) if packet is not None else {}
-    if not found:
-        return None
-    missing = [name for name in NAMES if name not in found]
-    if missing or found["version"] != VERSION:
-        raise ValueError(
-            f"its annotation has {_listed(found)}; wanted {', '.join(NAMES)}, the version being "
-            f"{VERSION!r}: annotate the image again"
-        )
-    code, bits = found["code"], found["bits"]
-    if not re.fullmatch("(?:[0-9a-fA-F]{2})+", code) or not re.fullmatch("[1-9][0-9]{0,6}", bits):
-        raise ValueError(
-            f"its annotation has the code {code[:40]!r} of {bits[:40]!r} bits; wanted an even "
-            "number of hexadecimal digits and a whole number: annotate the image again"
-        )
-    _check_code(bytes.fromhex(code), int(bits))
-    return Annotation(bytes.fromhex(code), int(bits), found["model"])
+    return next(iter(different.values()), None), b"".join(junk for _, junk in found)
 
 
 def _listed(found: dict[str, str]) -> str:
@@ -262,18 +212,3 @@ def _check_code(code: bytes, bits: int) -> None:
             f"the code's last byte is {code[-1]:#04x}, which has ones beyond its {bits} bits; pack "
             "it with codes.pack_bits"
         )
-
-
-def _names(folder: epath.Path) -> Iterator[str]:
-    """Yield the files below a folder by their paths in it."""
-
-    def refuse(error):
-        raise ValueError(
-            f"{error.filename} cannot be read ({error.strerror}); check the path and its rights"
-        ) from error
-
-    for path, folders, files in os.walk(folder, onerror=refuse):
-        folders[:] = [name for name in folders if name[0] != "."]
-        for name in files:
-            if name[0] != "." and os.path.isfile(os.path.join(path, name)):
-                yield os.path.relpath(os.path.join(path, name), folder).replace(os.sep, "/")

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from dsh_jax import code_bar, thumbnail
+from dsh_jax import changed_files, code_bar, thumbnail
 from dsh_jax.code_length import Cut
 from dsh_jax.image_codes import ImageCodes
 from dsh_jax.image_names import printable
@@ -144,7 +144,8 @@ def neighbours(packed_W: np.ndarray, index: ImageCodes, found: Cut, root: str) -
       HTML.
     """
     items = []
-    for row, distance in zip(found.row_k, found.distance_k, strict=True):
+    marks = changed_files.marks(index, found.row_k, root)
+    for row, distance, mark in zip(found.row_k, found.distance_k, marks, strict=True):
         name, near_W = index.names[row], index.packed_NxW[row]
         differs_K = _bits(packed_W ^ near_W, index.bits).astype(bool)
         whole = int(differs_K.sum())
@@ -153,6 +154,7 @@ def neighbours(packed_W: np.ndarray, index: ImageCodes, found: Cut, root: str) -
             _bits(near_W, index.bits), used=found.bits, differs_K=differs_K, columns=24
         )
         more = f"d {whole} by all bits<br>" if found.bits < index.bits else ""
+        more += f"{_text(mark)}<br>" if mark else ""
         picture = thumbnail.of_file(os.path.join(root, name), name)
         items.append(
             f'<li>{picture}{bar}<div class="note"><b>d {distance}</b>{more}{_text(name)}</div></li>'

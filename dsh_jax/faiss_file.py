@@ -6,12 +6,13 @@ import os
 from typing import Any
 
 import numpy as np
+from absl import logging
 from etils import epath
 
 from dsh_jax import faiss_index
 from dsh_jax.codes import check_codes
 
-SAMPLE = 64  # codes of a "hash" that are looked for when it is read
+BLOCK = 10_000  # codes of a "hash" that are looked for at a time
 
 
 def write(path: epath.PathLike, index: Any) -> None:
@@ -40,8 +41,7 @@ def read(path: epath.PathLike, packed_NxW: np.ndarray) -> Any:
 
     Args:
       path: of the file.
-      packed_NxW: the codes; it must hold all or the first of them in their order, which is checked,
-        for kind "hash" on a sample.
+      packed_NxW: the codes; it must hold all or the first of them in their order, which is checked.
 
     Returns:
       See `faiss_index.build`.
@@ -52,22 +52,11 @@ def read(path: epath.PathLike, packed_NxW: np.ndarray) -> Any:
     """
     path = epath.Path(path).expanduser()
     check_codes(packed_NxW, "the codes")
-    index = _parse(path.read_bytes(), path)
-    kind, held = faiss_index.kind_of(index), index.ntotal
-    rows, width = packed_NxW.shape
-    same = 0 < held <= rows and index.d == 8 * width
-    if same:
-        faiss_index.set_probe(index, None)
-    if same and kind == "hash":
-        sample = np.unique(np.linspace(0, held - 1, SAMPLE).astype(int))
-        same = all(row in index.range_search(packed_NxW[row : row + 1], 1)[2] for row in sample)
-    elif same:
-        same = np.array_equal(index.reconstruct_n(0, held), packed_NxW[:held])
-    if not same:
-        raise ValueError(
-            f"{path} holds {held:,} codes of {index.d // 8} bytes, not the first of these {rows:,} "
-            f"of {width}: name another file, or remove it to have it made again"
-        )
+    data = path.read_bytes()
+    index = _parse(data, path)
+    is_first, _ = _compare(index, packed_NxW, len(data))
+    if not is_first:
+        _refuse(path, index, packed_NxW)
     return index
 
 
@@ -78,6 +67,7 @@ def keep(
     bits: int,
     kind: str | None = None,
     probe: int | None = None,
+    renew: bool = False,
 ) -> Any:
     """Return the index in a file, which is made where it is not there, and grows with the codes.
 
@@ -87,6 +77,8 @@ def keep(
       bits: K.
       kind: see `faiss_index.build`; None is that of the file, and "flat" for a new one.
       probe: see `faiss_index.set_probe`.
+      renew: make the file again where codes of it were replaced or dropped since, but most are
+        among these still; otherwise it is refused.
 
     Returns:
       See `faiss_index.build`.
@@ -98,11 +90,19 @@ def keep(
     path = epath.Path(path).expanduser()
     rows = len(packed_NxW)
     if path.exists():
-        index = read(path, packed_NxW)
+        check_codes(packed_NxW, "the codes")
+        data = path.read_bytes()
+        index = _parse(data, path)
         held, found = index.ntotal, faiss_index.kind_of(index)
+        is_first, kept = _compare(index, packed_NxW, len(data))
+        if not is_first and not (renew and 2 * kept >= held):
+            _refuse(path, index, packed_NxW)
         if kind not in (None, found):
             raise ValueError(f"{path} is of kind {found}, wanted is {kind}: name another file")
-        if held < rows:
+        if not is_first:
+            logging.info("%s: %d of its codes were replaced or dropped", path, held - kept)
+            index, held = faiss_index.build(packed_NxW, bits=bits, kind=found), 0
+        elif held < rows:
             index.add(np.ascontiguousarray(packed_NxW[held:]))
     else:
         index, held = faiss_index.build(packed_NxW, bits=bits, kind=kind or "flat"), 0
@@ -110,6 +110,45 @@ def keep(
         write(path, index)
     faiss_index.set_probe(index, probe)
     return index
+
+
+def _compare(index: Any, packed_NxW: np.ndarray, size: int) -> tuple[bool, int]:
+    """Return whether an index holds the first of these codes, and how many of its codes they have.
+
+    Its probe becomes that of none. No more codes are believed than its file has room for, `size`.
+    """
+    kind, held = faiss_index.kind_of(index), index.ntotal
+    rows, width = packed_NxW.shape
+    if not 0 < held * width <= size or index.d != 8 * width:
+        return False, 0
+    faiss_index.set_probe(index, None)
+    as_one_N = np.ascontiguousarray(packed_NxW).view(np.dtype((np.void, width)))[:, 0]
+    if kind != "hash":
+        held_MxW = index.reconstruct_n(0, held)
+        as_one_M = held_MxW.view(np.dtype((np.void, width)))[:, 0]
+        kept = int(np.isin(as_one_M, as_one_N).sum())
+        return held <= rows and np.array_equal(held_MxW, packed_NxW[:held]), kept
+    # It gives back no codes, but all rows that have one, from the bucket of its first bits.
+    index.nflip = 0
+    _, first_U, which_N = np.unique(as_one_N, return_index=True, return_inverse=True)
+    kept, seen_N = 0, np.zeros(rows, bool)
+    for start in range(0, len(first_U), BLOCK):
+        first_B = first_U[start : start + BLOCK]
+        limit_B, _, row_M = index.range_search(np.ascontiguousarray(packed_NxW[first_B]), 1)
+        code_M = start + np.repeat(np.arange(len(first_B)), np.diff(limit_B.astype(np.int64)))
+        inside_M = (row_M >= 0) & (row_M < rows)
+        row_M, code_M, kept = row_M[inside_M], code_M[inside_M], kept + len(row_M)
+        seen_N[row_M[which_N[row_M] == code_M]] = True
+    faiss_index.set_probe(index, None)
+    return held <= rows and kept == held and bool(seen_N[:held].all()), min(kept, held)
+
+
+def _refuse(path: epath.Path, index: Any, packed_NxW: np.ndarray) -> None:
+    rows, width = packed_NxW.shape
+    raise ValueError(
+        f"{path} holds {index.ntotal:,} codes of {index.d // 8} bytes, not the first of these "
+        f"{rows:,} of {width}: name another file, or remove it to have it made again"
+    )
 
 
 def _parse(data: bytes, path: epath.Path) -> Any:

@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 from typing import NamedTuple
 
 import numpy as np
 from etils import epath
 
+from dsh_jax.file_state import DIGEST_BYTES, UNKNOWN, FileState
+
 ARRAYS = ("packed", "sizes", "text", "bits", "fingerprint")
+FINGERPRINT = 16  # digits
+ROWS = ("packed_NxW", "size_Nx2", "stat_Nx2", "digest_Nx16")
 
 
 class ImageCodes(NamedTuple):
@@ -25,6 +29,9 @@ class ImageCodes(NamedTuple):
       fingerprint: of the model, see `fingerprint.fingerprint`.
       root: folder of the files, or empty.
       failures: name of an image without a code to the reason.
+      stat_Nx2: int64, size in bytes and time of change in ns of the files that were encoded, see
+        `file_state.FileState`; None is -1 everywhere: unknown.
+      digest_Nx16: uint8, hashes of their contents; None is 0 everywhere.
     """
 
     packed_NxW: np.ndarray
@@ -34,6 +41,8 @@ class ImageCodes(NamedTuple):
     fingerprint: str
     root: str = ""
     failures: Mapping[str, str] = MappingProxyType({})
+    stat_Nx2: np.ndarray | None = None
+    digest_Nx16: np.ndarray | None = None
 
 
 def empty(*, bits: int, fingerprint: str, root: str = "") -> ImageCodes:
@@ -47,7 +56,50 @@ def empty(*, bits: int, fingerprint: str, root: str = "") -> ImageCodes:
     """
     width = -(-bits // 8)
     nothing = np.zeros((0, width), np.uint8), (), np.zeros((0, 2), np.int32)
-    return ImageCodes(*nothing, bits, fingerprint, root)
+    return with_states(ImageCodes(*nothing, bits, fingerprint, root), {})
+
+
+def states(found: ImageCodes) -> list[FileState]:
+    """Return what is known of each file."""
+    if found.stat_Nx2 is None:
+        return [UNKNOWN] * len(found.names)
+    pairs = zip(found.stat_Nx2.tolist(), found.digest_Nx16, strict=True)
+    return [FileState(*stat, digest.tobytes()) for stat, digest in pairs]
+
+
+def with_states(found: ImageCodes, changed: Mapping[str, FileState]) -> ImageCodes:
+    """Return codes with what is known of their files now.
+
+    Args:
+      found: codes.
+      changed: name to state; the other images keep theirs.
+
+    Returns:
+      ImageCodes, whose columns of states are arrays.
+    """
+    pairs = zip(found.names, states(found), strict=True)
+    new = [changed.get(name, state) for name, state in pairs]
+    digests = np.frombuffer(b"".join(state.digest for state in new), np.uint8)
+    return found._replace(
+        stat_Nx2=np.array([state[:2] for state in new], np.int64).reshape(-1, 2),
+        digest_Nx16=digests.reshape(-1, DIGEST_BYTES),
+    )
+
+
+def take(found: ImageCodes, row_M: Sequence[int]) -> ImageCodes:
+    """Return some rows of codes, in that order; failures stay.
+
+    Args:
+      found: codes.
+      row_M: which.
+
+    Returns:
+      ImageCodes.
+    """
+    found = found if found.stat_Nx2 is not None else with_states(found, {})
+    index_M = np.array(row_M, np.int64)
+    arrays = {name: getattr(found, name)[index_M] for name in ROWS}
+    return found._replace(names=tuple(found.names[row] for row in row_M), **arrays)
 
 
 def check(found: ImageCodes, what: str = "the codes") -> ImageCodes:
@@ -67,6 +119,9 @@ def check(found: ImageCodes, what: str = "the codes") -> ImageCodes:
     rows = len(names)
     wanted = {"packed_NxW": (packed, (rows, -(-bits // 8)), np.uint8)}
     wanted |= {"size_Nx2": (size, (rows, 2), np.int32)}
+    if found.stat_Nx2 is not None or found.digest_Nx16 is not None:
+        wanted |= {"stat_Nx2": (np.asarray(found.stat_Nx2), (rows, 2), np.int64)}
+        wanted |= {"digest_Nx16": (np.asarray(found.digest_Nx16), (rows, DIGEST_BYTES), np.uint8)}
     for name, (array, shape, dtype) in wanted.items():
         if bits < 1 or array.shape != shape or array.dtype != dtype:
             raise ValueError(
@@ -81,8 +136,10 @@ def check(found: ImageCodes, what: str = "the codes") -> ImageCodes:
         raise ValueError(
             f"{what}: {again!r} is there twice; each image must have a name of its own."
         )
-    if len(found.fingerprint) != 16:
-        raise ValueError(f"{what}: the fingerprint is {found.fingerprint!r}; it has 16 hex digits.")
+    if len(found.fingerprint) != FINGERPRINT:
+        raise ValueError(
+            f"{what}: the fingerprint is {found.fingerprint!r}; it has {FINGERPRINT} hex digits."
+        )
     return found
 
 
@@ -96,7 +153,7 @@ def save(path: epath.PathLike, found: ImageCodes) -> None:
     Raises:
       ValueError: see `check`.
     """
-    check(found)
+    found = take(check(found), range(len(found.names)))
     path = epath.Path(path)
     # JSON of the names takes their own length; an array of texts as much as its longest for each.
     text = {"names": found.names, "root": found.root, "failures": dict(found.failures)}
@@ -106,6 +163,8 @@ def save(path: epath.PathLike, found: ImageCodes) -> None:
         "text": np.frombuffer(json.dumps(text).encode(), np.uint8),
         "bits": np.int64(found.bits),
         "fingerprint": np.str_(found.fingerprint),
+        "stats": found.stat_Nx2,
+        "digests": found.digest_Nx16,
     }
     unfinished = path.parent / f".{path.name}.unfinished"
     with unfinished.open("wb") as file:
@@ -152,6 +211,8 @@ def load(path: epath.PathLike) -> ImageCodes:
             fingerprint=str(arrays["fingerprint"]),
             root=text["root"],
             failures=text["failures"],
+            stat_Nx2=arrays.get("stats"),  # files of before have neither
+            digest_Nx16=arrays.get("digests"),
         )
     except (ValueError, KeyError, TypeError) as error:
         raise ValueError(f"{path} is damaged ({error}); make it again.") from error
@@ -178,15 +239,15 @@ def check_same_model(found: ImageCodes, what: str, *, bits: int, fingerprint: st
         )
 
 
-def join(first: ImageCodes, second: ImageCodes) -> ImageCodes:
-    """Return the codes of both; of a name that both have, the second's word holds.
+def join(first: ImageCodes, *more: ImageCodes) -> ImageCodes:
+    """Return all codes as one; of a name that several have, the last one's word holds.
 
     A code that is replaced keeps its row; new rows follow in their order. An image that had a code
     and now fails loses its row, and the other way round.
 
     Args:
       first: codes.
-      second: of the same model and folder.
+      *more: of the same model and folder.
 
     Returns:
       ImageCodes.
@@ -194,29 +255,32 @@ def join(first: ImageCodes, second: ImageCodes) -> ImageCodes:
     Raises:
       ValueError: for another model, or another folder under which the names would mean other files.
     """
-    check_same_model(second, "the addition", bits=first.bits, fingerprint=first.fingerprint)
-    if first.root and second.root and first.root != second.root:
-        raise ValueError(
-            f"the names of the first are under {first.root}, those of the addition under "
-            f"{second.root}: the same name would be two files. Encode into another file."
-        )
-    encoded = set(second.names)
-    failures = {name: why for name, why in first.failures.items() if name not in encoded}
-    failures |= second.failures
-    row = {name: i for i, name in enumerate(first.names + second.names)}  # the last one holds
-    names = tuple(
-        name for name in dict.fromkeys(first.names + second.names) if name not in second.failures
-    )
-    taken = np.array([row[name] for name in names], np.int64)
-    return ImageCodes(
-        packed_NxW=np.concatenate([first.packed_NxW, second.packed_NxW])[taken],
-        names=names,
-        size_Nx2=np.concatenate([first.size_Nx2, second.size_Nx2])[taken],
-        bits=first.bits,
-        fingerprint=first.fingerprint,
-        root=first.root or second.root,
+    root = first.root
+    for one in more:
+        check_same_model(one, "the addition", bits=first.bits, fingerprint=first.fingerprint)
+        if root and one.root and root != one.root:
+            raise ValueError(
+                f"the names of the first are under {root}, those of the addition under "
+                f"{one.root}: the same name would be two files. Encode into another file."
+            )
+        root = root or one.root
+    row_of, failures, start = {}, {}, 0
+    for one in (first, *more):
+        for row, name in enumerate(one.names, start):
+            row_of[name] = row
+            failures.pop(name, None)
+        for name, why in one.failures.items():
+            failures[name] = why
+            row_of.pop(name, None)
+        start += len(one.names)
+    every = [with_states(one, {}) if one.stat_Nx2 is None else one for one in (first, *more)]
+    together = first._replace(
+        names=tuple(name for one in every for name in one.names),
+        root=root,
         failures=failures,
+        **{name: np.concatenate([getattr(one, name) for one in every]) for name in ROWS},
     )
+    return take(together, list(row_of.values()))
 
 
 def append(path: epath.PathLike, more: ImageCodes) -> ImageCodes:

@@ -9,6 +9,9 @@ from dsh_jax import xmp
 
 SIGNATURE = b"\xff\xd8\xff"
 HEADER = b"http://ns.adobe.com/xap/1.0/\0"
+OTHER_HEADERS = b"Exif\0", b"http://ns.adobe.com/xmp/extension/\0"  # of what is no main packet
+# Headers that some programs write in its place.
+ODD_HEADER = re.compile(rb"(?:http|XMP\0)[^<]{0,40}(?=<\?xpacket\s+begin|<\w+:x[am]pmeta\b)")
 MOST_BYTES = 65_502  # of a packet in one segment; the rest of a larger one is "extended XMP"
 APP0, APP1, APP2, SCAN = 0xE0, 0xE1, 0xE2, 0xDA
 WITHOUT_LENGTH = {0x00, 0x01, *range(0xD0, 0xDA)}
@@ -17,6 +20,8 @@ MARKER = re.compile(rb"\xff++(.)", re.DOTALL)  # any number of fill bytes, then 
 
 def packets(data: bytes) -> list[bytes]:
     """Return the main XMP packets of a JPEG file; extended XMP is not looked at.
+
+    One behind another header, which not all readers take, is one too.
 
     Args:
       data: the file.
@@ -27,20 +32,16 @@ def packets(data: bytes) -> list[bytes]:
     Raises:
       ValueError: where the file is not sound up to its image data.
     """
-    return [
-        data[body + len(HEADER) : end]
-        for marker, _, body, end in _segments(data)
-        if _is_xmp(data, marker, body)
-    ]
+    return [data[packet:end] for _, packet, end in _carriers(data)]
 
 
 def with_packet(data: bytes, packet: bytes) -> bytes:
-    """Return a JPEG file with this main XMP packet, in the place of the one that it had.
+    """Return a JPEG file with this main XMP packet alone, in the place of the first that it had.
 
     A new one comes after JFIF and Exif, where readers look first.
 
     Args:
-      data: the file, with at most one packet.
+      data: the file.
       packet: the XMP.
 
     Returns:
@@ -55,30 +56,39 @@ def with_packet(data: bytes, packet: bytes) -> bytes:
     if len(packet) > MOST_BYTES:
         raise ValueError(
             f"its XMP packet would have {len(packet):,} bytes, but a JPEG segment holds "
-            f"{MOST_BYTES:,}; make the packet that it has smaller"
+            f"{MOST_BYTES:,}; {xmp.KEEP}"
         )
+    carriers = list(_carriers(data))
+    at = len(SIGNATURE) - 1
     segments = list(_segments(data))
-    span = next(((start, end) for m, start, body, end in segments if _is_xmp(data, m, body)), None)
-    if span is None:
-        at = len(SIGNATURE) - 1
-        for marker, _, body, end in segments:
-            if marker != APP0 and not (marker == APP1 and data.startswith(b"Exif\0", body)):
-                break
-            at = end
-        span = at, at
+    for marker, _, body, end in segments:
+        if marker != APP0 and not (marker == APP1 and data.startswith(b"Exif\0", body)):
+            break
+        at = end
     # Offsets of further images count from this segment on: it must move with them.
+    last = max((start for start, _, _ in carriers), default=at)
     if any(
-        marker == APP2 and data.startswith(b"MPF\0", body) and start < span[0]
+        marker == APP2 and data.startswith(b"MPF\0", body) and start < last
         for marker, start, body, _ in segments
     ):
         raise ValueError(
             "its XMP packet comes after the index of its further pictures (MPF), whose offsets "
-            "would become wrong; write it without them (exiftool -mpf:all= -trailer:all= FILE)"
+            "would become wrong; encode a file without them, which keeps the XMP, in its place "
+            "(exiftool -mpf:all= -trailer:all= -o NEW FILE)"
         )
     length = (2 + len(HEADER) + len(packet)).to_bytes(2, "big")
-    return b"".join(
-        [data[: span[0]], b"\xff", bytes([APP1]), length, HEADER, packet, data[span[1] :]]
-    )
+    new = b"".join([b"\xff", bytes([APP1]), length, HEADER, packet])
+    pieces, done = [], 0
+    for start, _, end in carriers or [(at, at, at)]:
+        pieces += [data[done:start], b"" if pieces else new]
+        done = end
+    return b"".join([*pieces, data[done:]])
+
+
+def has_end(data: bytes) -> bool:
+    """Return whether a JPEG file whose segments are sound has the mark of its end."""
+    segments = list(_segments(data))
+    return b"\xff\xd9" in data[segments[-1][3] if segments else len(SIGNATURE) :]
 
 
 def _segments(data: bytes) -> Iterator[tuple[int, int, int, int]]:
@@ -105,5 +115,12 @@ def _segments(data: bytes) -> Iterator[tuple[int, int, int, int]]:
         at = end
 
 
-def _is_xmp(data: bytes, marker: int, body: int) -> bool:
-    return marker == APP1 and data.startswith(HEADER, body)
+def _carriers(data: bytes) -> Iterator[tuple[int, int, int]]:
+    """Yield start of the segment, start of the packet, end of both, of all that carry one."""
+    for marker, start, body, end in _segments(data):
+        if marker != APP1 or any(data.startswith(header, body) for header in OTHER_HEADERS):
+            continue
+        if data.startswith(HEADER, body):
+            yield start, body + len(HEADER), end
+        elif odd := ODD_HEADER.match(data, body, end):
+            yield start, odd.end(), end

@@ -28,7 +28,6 @@ ROWS = 10_000  # sent at a time
 MOST = 16_384  # that Milvus returns of a query
 SPARE = 500  # asked for beyond k, for equal distances
 QUERIES = 64  # sent at a time
-SAMPLE = 64  # codes that are compared with those of a collection
 TIMEOUT = 10  # seconds, for a server to answer
 
 
@@ -82,34 +81,42 @@ def connected(uri: str, *, token: str = "") -> Iterator[Any]:
         raise ValueError(f"Milvus at {uri}: {text}; {hint}") from error
 
 
-def export(client: Any, collection: str, codes: ImageCodes) -> None:
+def export(client: Any, collection: str, codes: ImageCodes, *, renew: bool = False) -> None:
     """Put codes into a collection, which is made where it is not there, and grows with them.
 
-    Repeated after a stop, it goes on where it was.
+    Repeated after a stop, it goes on where it was. All codes that the collection has are read and
+    compared, which takes a sixth of the time of sending them.
 
     Args:
       client: see `connected`.
       collection: its name.
       codes: of one image at least.
+      renew: bring the collection in step where codes of it were replaced or dropped since, but most
+        of its images have the same codes still; otherwise it is refused.
 
     Raises:
-      ValueError: where the collection is no such one, or of another model or other codes; the
-        codes are compared on a sample.
+      ValueError: where the collection is no such one, or of another model or other codes.
     """
     check_codes(codes.packed_NxW, "the codes", bits=codes.bits)
     rows = len(codes.names)
-    held = _held(client, collection, codes)
+    held, other, kept = _held(client, collection, codes)
+    if other or held > rows:
+        if not (renew and 2 * kept >= held):
+            raise ValueError(
+                f"the collection {collection} holds {held:,} codes, not the first of these "
+                f"{rows:,}: name another collection, or drop it to have it made again"
+            )
+        if held > rows:
+            client.delete(collection, filter=f"id >= {rows}")
+        for start in range(0, len(other), ROWS):
+            client.upsert(collection, [_record(codes, x) for x in other[start : start + ROWS]])
+        client.flush(collection)
+        absl_logging.info("%d codes of the collection %s were replaced", held - kept, collection)
+        held = min(held, rows)
     first = held - held % ROWS if held < rows else rows  # a batch that stopped is sent again
     started = time.monotonic()
     for start in range(first, rows, ROWS):
-        batch = [
-            {
-                "id": row,
-                "code": codes.packed_NxW[row].tobytes(),
-                "name": printable(codes.names[row]),
-            }
-            for row in range(start, min(start + ROWS, rows))
-        ]
+        batch = [_record(codes, row) for row in range(start, min(start + ROWS, rows))]
         client.upsert(collection, batch)
         log_progress("exporting to Milvus", (start + len(batch) - first) / (rows - first), started)
     if first < rows:
@@ -200,12 +207,17 @@ def _nearest(
     ]
 
 
-def _held(client: Any, collection: str, codes: ImageCodes) -> int:
-    """Return how many of the codes a collection holds, which is made where it is not there."""
+def _held(client: Any, collection: str, codes: ImageCodes) -> tuple[int, list[int], int]:
+    """Look at a collection, which is made where it is not there.
+
+    Returns:
+      (how many codes it holds; the rows of those that are others than these; how many of its images
+      have their codes among these, at whatever rows).
+    """
     made_by = f"{codes.bits} bits of the model {codes.fingerprint}"
     if not client.has_collection(collection):
         _create(client, collection, codes.packed_NxW.shape[1], made_by)
-        return 0
+        return 0, [], 0
     found = client.describe_collection(collection)["description"]
     if found != made_by:
         raise ValueError(
@@ -214,15 +226,29 @@ def _held(client: Any, collection: str, codes: ImageCodes) -> int:
         )
     client.load_collection(collection)
     held, rows = _count(client, collection), len(codes.names)
-    sample = np.unique(np.linspace(0, max(held, 1) - 1, SAMPLE).astype(int)).tolist()
-    there = client.get(collection, ids=sample, output_fields=["code"]) if held else []
-    wanted = {row: codes.packed_NxW[row].tobytes() for row in sample if row < rows}
-    if held > rows or any(one["code"][0] != wanted[one["id"]] for one in there):
-        raise ValueError(
-            f"the collection {collection} holds {held:,} codes, not the first of these {rows:,}: "
-            "name another collection, or drop it to have it made again"
+    wanted = [
+        (printable(x), y.tobytes()) for x, y in zip(codes.names, codes.packed_NxW, strict=True)
+    ]
+    among, other, kept = set(wanted), [], 0
+    for start in range(0, held, ROWS):
+        there = client.query(
+            collection,
+            filter=f"id >= {start} and id < {start + ROWS}",
+            output_fields=["code", "name"],
+            limit=ROWS,
         )
-    return held
+        for one in there:
+            row, image = one["id"], (one["name"], one["code"][0])
+            kept += image in among
+            if row < rows and image != wanted[row]:
+                other.append(row)
+    return held, other, kept
+
+
+def _record(codes: ImageCodes, row: int) -> dict[str, Any]:
+    """Return what a collection has of an image."""
+    name, packed_W = codes.names[row], codes.packed_NxW[row]
+    return {"id": row, "code": packed_W.tobytes(), "name": printable(name)}
 
 
 def _create(client: Any, collection: str, width: int, made_by: str) -> None:

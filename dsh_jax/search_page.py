@@ -15,7 +15,8 @@ from dsh_jax.run import write_whole
 
 STYLE = """
 .queries .query,.neighbours li{width:8rem} .neighbours{display:flex;flex-wrap:wrap;gap:1rem .75rem}
-.thumb{max-width:100%;height:auto} .absent{min-height:5rem;padding:.5rem;border:1px dashed}
+.thumb{max-width:100%;height:auto} .mark{font-style:italic}
+.absent{min-height:5rem;padding:.5rem;border:1px dashed}
 """
 
 
@@ -28,6 +29,8 @@ class Neighbours(NamedTuple):
       paths: of their files.
       distances: Hamming distances, bits.
       sizes: (width, height) of the files, pixels.
+      marks: words about images that have vanished or changed since, mostly none, see
+        `changed_files.marks`; empty where nothing is known.
     """
 
     query: str
@@ -35,6 +38,11 @@ class Neighbours(NamedTuple):
     paths: Sequence[str]
     distances: Sequence[int]
     sizes: Sequence[tuple[int, int]]
+    marks: Sequence[str] = ()
+
+    def marked(self) -> Sequence[str]:
+        """Return the words about each neighbour."""
+        return self.marks or [""] * len(self.names)
 
 
 def table(found: Neighbours) -> str:
@@ -47,10 +55,11 @@ def table(found: Neighbours) -> str:
       Text, the query in its first line.
     """
     lines = [f"query {printable(found.query)}", f"{'rank':>4}  {'distance':>8}  {'size':>11}  file"]
-    rows = zip(found.distances, found.sizes, found.names, strict=True)
-    for rank, (distance, (width, height), name) in enumerate(rows, start=1):
+    rows = zip(found.distances, found.sizes, found.names, found.marked(), strict=True)
+    for rank, (distance, (width, height), name, mark) in enumerate(rows, start=1):
         size = f"{width}×{height}"
-        lines.append(f"{rank:>4}  {distance:>8}  {size:>11}  {printable(name)}")
+        more = f"  ({mark})" if mark else ""
+        lines.append(f"{rank:>4}  {distance:>8}  {size:>11}  {printable(name)}{more}")
     return "\n".join(lines)
 
 
@@ -65,8 +74,10 @@ def write_page(path: epath.PathLike, title: str, found: Sequence[Neighbours]) ->
     rows = []
     for one in found:
         cells = "".join(
-            f"<li>{_tile(file, name, f'd {distance}')}</li>"
-            for name, file, distance in zip(one.names, one.paths, one.distances, strict=True)
+            f"<li>{_tile(file, name, f'd {distance}', mark)}</li>"
+            for name, file, distance, mark in zip(
+                one.names, one.paths, one.distances, one.marked(), strict=True
+            )
         )
         rows.append(
             f'<li><div class="query">{_tile(one.query, one.query, "query")}</div>\n'
@@ -81,9 +92,11 @@ def write_page(path: epath.PathLike, title: str, found: Sequence[Neighbours]) ->
     write_whole(path, PAGE.format(title=_text(title), css=CSS + STYLE, body=body))
 
 
-def _tile(path: str, name: str, word: str) -> str:
-    """Return the elements of a file: its picture, a word about it and its name."""
-    return f'{thumbnail.of_file(path, name)}<div class="note"><b>{word}</b>{_text(name)}</div>'
+def _tile(path: str, name: str, word: str, mark: str = "") -> str:
+    """Return the elements of a file: its picture, words about it and its name."""
+    marked = f'<span class="mark">{_text(mark)}</span><br>' if mark else ""
+    note = f'<div class="note"><b>{word}</b>{marked}{_text(name)}</div>'
+    return f"{thumbnail.of_file(path, name)}{note}"
 
 
 def _text(text: str) -> str:

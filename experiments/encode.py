@@ -9,11 +9,21 @@ python -m experiments.encode --read_annotations=annotated --out=codes.npz
 
 --images is a folder, searched with all folders in it in sorted order, or a text list of paths, one
 a line. Files that cannot be read are named, counted and kept in the output with the reason. Repeat
-the command to go on after a stop, or to add images that are new. `dsh_jax.image_codes.load` reads
-the output, experiments.search searches it.
+the command to go on after a stop, or to bring the output in step with the images: new ones are
+added, those that were replaced under their names are encoded again. Size and time of a file tell,
+and a hash of its content where the time is another; --verify compares the hash of every file.
+Images that are not there any more are named and keep their codes, which experiments.search marks;
+--prune drops them, but never all of them. `dsh_jax.image_codes.load` reads the output.
 
---annotate writes copies of the images that carry code, bits and model as XMP (JPEG, PNG, WebP);
---read_annotations makes the file of codes from such images, without running a model.
+--annotate writes copies of the images that carry code, bits and model as XMP (JPEG, PNG, WebP).
+Only a picture that is the one that was encoded is copied. Copies are replaced when the image or its
+code is another; none is ever removed. --read_annotations makes the file of codes from such images,
+without running a model; it names and skips the damaged ones and those of another model than most,
+where --strict stops.
+
+Exit status: 0, also where images cannot be read or have vanished; 1 for an error, or no code at
+all; 23, as rsync's for a partial transfer, where --annotate has left out pictures that are not the
+ones that were encoded, or that cannot be read now.
 """
 
 import warnings
@@ -25,7 +35,9 @@ from PIL import Image
 
 from experiments import console  # first: it quiets TensorFlow before its import
 
-from dsh_jax import annotated, encode_files, exported, image_codes, image_names  # isort: skip
+from dsh_jax import annotated, annotated_index, encode_files, exported  # isort: skip
+from dsh_jax import image_codes, image_names  # isort: skip
+from dsh_jax.changed_files import Review  # isort: skip
 from dsh_jax.image_encoder import BATCH  # isort: skip
 from dsh_jax.image_names import printable  # isort: skip
 
@@ -36,6 +48,10 @@ _IMAGES = flags.DEFINE_string("images", None, "Folder of images, or a list of th
 _OUT = flags.DEFINE_string("out", None, "File of the codes to write, .npz.")
 _BATCH = flags.DEFINE_integer("batch", BATCH, "Images at a time.", lower_bound=1)
 _STRICT = flags.DEFINE_bool("strict", False, "Stop at the first file that cannot be read.")
+_VERIFY = flags.DEFINE_bool(
+    "verify", False, "Compare the content of files whose size and time are the same, too."
+)
+_PRUNE = flags.DEFINE_bool("prune", False, "Drop the codes of images that are not there any more.")
 _ALLOW_OUTSIDE = flags.DEFINE_bool(
     "allow_outside", False, "Take absolute paths outside of the list's folder."
 )
@@ -44,7 +60,8 @@ _READ = flags.DEFINE_string(
     "read_annotations", None, "Folder of annotated images, in place of encoding."
 )
 _FINGERPRINT = flags.DEFINE_string("fingerprint", None, "Of the model wanted, for that.")
-SHOWN = 20  # failures that are printed
+SHOWN = 20  # images that are named, of each kind
+PARTIAL = 23  # exit status of rsync for a partial transfer
 
 flags.mark_flags_as_mutual_exclusive(["workdir", "model", "read_annotations"], required=True)
 
@@ -52,11 +69,16 @@ flags.mark_flags_as_mutual_exclusive(["workdir", "model", "read_annotations"], r
 def check_flags() -> None:
     """Refuse flags that do not go together."""
     if _READ.value:
-        if not _OUT.value or _IMAGES.value or _ANNOTATE.value:
-            raise ValueError("--read_annotations goes with --out, and without --images")
+        if not _OUT.value or _IMAGES.value or _ANNOTATE.value or _VERIFY.value or _PRUNE.value:
+            raise ValueError(
+                "--read_annotations goes with --out, and without --images, --annotate, --verify "
+                "and --prune"
+            )
         return
     if _ANNOTATE.value and not _IMAGES.value:
         raise ValueError("--annotate makes copies of images: pass --images and --out")
+    if (_VERIFY.value or _PRUNE.value) and not _IMAGES.value:
+        raise ValueError("--verify and --prune compare images with their codes: pass --images")
     if _EXPORT.value and not _WORKDIR.value:
         raise ValueError("--export writes what a run has trained: pass --workdir")
     if bool(_IMAGES.value) != bool(_OUT.value):
@@ -93,6 +115,50 @@ def show(what: str, reasons: Mapping[str, str]) -> None:
         print(f"{what}: and {len(reasons) - SHOWN:,} more")
 
 
+def show_review(review: Review, failures: Mapping[str, str], out: str) -> None:
+    """Print what became of the images that had codes; some of them may now be failures."""
+    if review.unknown:
+        print(
+            f"{out} does not say of {len(review.unknown):,} images from which files they were "
+            "encoded, as it was written before this was kept: they are encoded again"
+        )
+    changed = [name for name in review.changed if name not in failures]
+    show("changed", dict.fromkeys(changed, "its file was replaced; it is encoded again"))
+    kept = "its code is dropped" if _PRUNE.value else "its code is kept; --prune drops it"
+    show("vanished", {name: f"{why}; {kept}" for name, why in review.vanished.items()})
+    show("not checked", {name: f"{why}; its code is kept" for name, why in review.unsure.items()})
+
+
+def read_annotations() -> int:
+    """Make the file of codes from annotated images."""
+    index, notes = annotated_index.index_of(
+        _READ.value, fingerprint=_FINGERPRINT.value, strict=_STRICT.value
+    )
+    image_codes.save(_OUT.value, index)
+    show("no code", index.failures)
+    print("\n".join([*notes, f"{_OUT.value}: {said_of(index)}; {len(index.failures):,} failed"]))
+    return 0
+
+
+def annotate(codes: image_codes.ImageCodes) -> int:
+    """Write the annotated copies."""
+    copies = annotated.annotate_files(codes, _ANNOTATE.value)
+    show("no annotated copy", copies.failures)
+    show("no annotated copy now", copies.stale)
+    show("vanished, so not copied", copies.vanished)
+    show("mended in the copy", copies.mended)
+    counts = {
+        "cannot carry a code": copies.failures,
+        "are not what was encoded, or cannot be read": copies.stale,
+        "vanished": copies.vanished,
+        "mended": copies.mended,
+    }
+    said = [f"{copies.whole:,} annotated copies"]
+    said += [f"{len(names):,} {what}" for what, names in counts.items() if names]
+    print(f"{_ANNOTATE.value}: {', '.join(said)}")
+    return PARTIAL if copies.stale else 0
+
+
 def main(argv):
     if len(argv) > 1:
         raise app.UsageError(f"unknown arguments: {argv[1:]}")
@@ -101,10 +167,7 @@ def main(argv):
     with console.clear_errors():
         check_flags()
         if _READ.value:
-            index, notes = annotated.index_of(_READ.value, fingerprint=_FINGERPRINT.value)
-            image_codes.save(_OUT.value, index)
-            print("\n".join([*notes, f"{_OUT.value}: {said_of(index)}"]))
-            return 0
+            return read_annotations()
         if _EXPORT.value:
             run = exported.open_run(_WORKDIR.value)
             print(f"export: {exported.export_run(*run, _WORKDIR.value, _EXPORT.value)}")
@@ -112,18 +175,28 @@ def main(argv):
             return 0
         root, names = list_images(epath.Path(_IMAGES.value).expanduser())
         encoder = exported.open_encoder(workdir=_WORKDIR.value, model=_MODEL.value)
-        codes, done, seconds = encode_files.encode_files(
-            encoder, root, names, _OUT.value, batch=_BATCH.value, strict=_STRICT.value
+        codes, done, seconds, review = encode_files.encode_files(
+            encoder,
+            root,
+            names,
+            _OUT.value,
+            batch=_BATCH.value,
+            strict=_STRICT.value,
+            verify=_VERIFY.value,
+            prune=_PRUNE.value,
         )
-        uncarried = annotated.annotate_files(codes, _ANNOTATE.value) if _ANNOTATE.value else {}
-    failures = {name: codes.failures[name] for name in names if name in codes.failures}
-    show("no code", failures)
-    show("no annotated copy", uncarried)
-    if _ANNOTATE.value:
-        print(f"{_ANNOTATE.value}: {len(codes.names) - len(uncarried):,} annotated copies")
-    speed = f"{done:,} images read in {seconds:,.1f} s ({done / seconds:,.0f} images/s)"
-    print(f"{_OUT.value}: {said_of(codes)}; {speed}, {len(failures):,} failed")
-    return 0 if codes.names else 1
+        failures = {name: codes.failures[name] for name in names if name in codes.failures}
+        show_review(review, failures, _OUT.value)
+        show("no code", failures)
+        status = annotate(codes) if _ANNOTATE.value else 0
+    said = [f"{done:,} images read in {seconds:,.1f} s ({done / seconds:,.0f} images/s)"]
+    changed = len(set(review.changed) - set(failures))
+    said += [f"{changed:,} changed and encoded again"] if changed else []
+    dropped = "dropped" if _PRUNE.value else "kept"
+    said += [f"{len(review.vanished):,} vanished ({dropped})"] if review.vanished else []
+    said += [f"{len(failures):,} failed"]
+    print(f"{_OUT.value}: {said_of(codes)}; {', '.join(said)}")
+    return status if codes.names else 1
 
 
 if __name__ == "__main__":

@@ -9,9 +9,10 @@ python -m experiments.search --index=codes.npz --workdir=runs/pets --query=cat.j
   --milvus=http://localhost:19530
 
 --index is a file of experiments.encode by the same model: codes of another are refused. Repeat
-experiments.encode with more images and the same --out to add them to it.
+experiments.encode with the same --out to bring it in step with the images. Found images that have
+vanished since, or that were replaced, are marked in text, JSON and HTML.
 
---faiss keeps an index of FAISS in a file beside it, made where it is not there, and made to grow
+--faiss keeps an index of FAISS in a file beside it, made where it is not there, and brought in step
 with it; a large index is searched through it. --milvus keeps the codes in a collection of Milvus in
 the same way, and searches there.
 """
@@ -27,8 +28,8 @@ from PIL import Image
 
 from experiments import console  # first: it quiets TensorFlow before its import
 
-from dsh_jax import exported, faiss_file, faiss_index, image_codes, milvus_index  # isort: skip
-from dsh_jax import retrieval, search_page  # isort: skip
+from dsh_jax import changed_files, exported, faiss_file, faiss_index  # isort: skip
+from dsh_jax import image_codes, milvus_index, retrieval, search_page  # isort: skip
 from dsh_jax.run import write_whole  # isort: skip
 
 _INDEX = flags.DEFINE_string("index", None, "File of codes, of experiments.encode.")
@@ -66,7 +67,7 @@ def search(packed_QxW: np.ndarray, index: image_codes.ImageCodes, k: int):
     """Return (distance_Qxk, row_Qxk) of the nearest, by the way that the flags name."""
     if _MILVUS.value:
         with milvus_index.connected(_MILVUS.value, token=os.environ.get("MILVUS_TOKEN", "")) as at:
-            milvus_index.export(at, _COLLECTION.value, index)
+            milvus_index.export(at, _COLLECTION.value, index, renew=True)
             return milvus_index.search(at, _COLLECTION.value, packed_QxW, k)
     if _FAISS.value:
         kept = faiss_file.keep(
@@ -75,6 +76,7 @@ def search(packed_QxW: np.ndarray, index: image_codes.ImageCodes, k: int):
             bits=index.bits,
             kind=_FAISS_KIND.value,
             probe=_FAISS_PROBE.value,
+            renew=True,
         )
         is_large = len(index.names) >= _FAISS_FROM.value
         use = "searched through" if is_large else f"searched through from {_FAISS_FROM.value:,} on"
@@ -93,8 +95,9 @@ def write_json(
             "query": one.query,
             "neighbours": [
                 {"name": name, "distance": distance, "width": width, "height": height}
-                for name, distance, (width, height) in zip(
-                    one.names, one.distances, one.sizes, strict=True
+                | ({"mark": mark} if mark else {})
+                for name, distance, (width, height), mark in zip(
+                    one.names, one.distances, one.sizes, one.marked(), strict=True
                 )
             ],
         }
@@ -138,10 +141,16 @@ def main(argv):
                 paths=[os.path.join(root, index.names[row]) for row in rows],
                 distances=distances.tolist(),
                 sizes=[tuple(index.size_Nx2[row].tolist()) for row in rows],
+                marks=changed_files.marks(index, rows, root),
             )
             for query, rows, distances in zip(_QUERY.value, row_Qxk, distance_Qxk, strict=True)
         ]
         print("\n\n".join(map(search_page.table, found)))
+        if not os.path.isdir(root):
+            print(
+                f"\nThe images' folder {root or '(none)'} is not there, so whether they still are "
+                "is not known: pass --images where they have moved."
+            )
         if _JSON.value:
             write_json(_JSON.value, index, found)
         if _HTML.value:

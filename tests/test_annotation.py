@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from PIL import Image, ImageCms, PngImagePlugin
 
 from dsh_jax import annotation, codes, jpeg, png, webp, xmp
-from dsh_jax.annotation import Annotation, annotate, read, read_folder
+from dsh_jax.annotation import Annotation, annotate, read
 
 BITS = 12
 CODE = np.array([0xA5, 0x0C], np.uint8)
@@ -235,8 +235,11 @@ def test_codes_of_the_library_come_back(pictures, tmp_path):
     for row in range(3):
         target = tmp_path / f"{row}.jpg"
         annotate(tmp_path / "source", target, code=packed_NxW[row], bits=21, fingerprint="0123abcd")
-    found = read_folder(tmp_path)
-    np.testing.assert_array_equal(codes.unpack_bits(found.packed_NxW, found.bits), bit_NxK)
+        found = read(target)
+        packed_1xW = np.frombuffer(found.code, np.uint8)[None]
+        np.testing.assert_array_equal(
+            codes.unpack_bits(packed_1xW, found.bits), bit_NxK[row : row + 1]
+        )
 
 
 @pytest.mark.parametrize("name", ["foreign.png", "foreign.webp"])
@@ -440,63 +443,6 @@ def test_a_target_is_there_in_whole_or_not_at_all(pictures, tmp_path, monkeypatc
     assert read(target) == FOUND
 
 
-@pytest.fixture
-def folder(pictures, tmp_path):
-    """Two images with codes, two without, and files that do not count."""
-    (tmp_path / "source").mkdir()
-    (tmp_path / "set" / "b").mkdir(parents=True)
-    for name in pictures:
-        (tmp_path / "source" / name).write_bytes(pictures[name])
-    place = tmp_path / "set"
-    for name, code in (("b/1.png", b"\x01\x00"), ("a.jpg", b"\x02\x00")):
-        original = "rgb.png" if name.endswith("png") else "baseline.jpg"
-        annotate(tmp_path / "source" / original, place / name, **OURS | {"code": code})
-    shutil.copy(tmp_path / "source" / "lossy.webp", place / "c.webp")
-    (place / "notes.txt").write_text("no image")
-    (place / ".hidden.jpg").write_bytes(b"\xff\xd8\xff no image")
-    os.mkfifo(place / "pipe")  # waits for ever where it is read
-    return place
-
-
-def test_a_folder_gives_its_codes(folder):
-    found = read_folder(folder)
-    assert found.name_N == ("a.jpg", "b/1.png")
-    np.testing.assert_array_equal(found.packed_NxW, np.array([[2, 0], [1, 0]], np.uint8))
-    assert (found.packed_NxW.dtype, found.bits) == (np.uint8, BITS)
-    assert found.without == ("c.webp", "notes.txt")
-    assert found.notes == ("2 files have no code: c.webp, notes.txt.",)
-    assert read_folder(folder, fingerprint=OURS["fingerprint"]).name_N == found.name_N
-
-
-def test_codes_that_do_not_belong_together_are_refused(folder):
-    with pytest.raises(
-        ValueError, match=r"a.jpg has a code of the model cifar.*, but wanted is other, the one ask"
-    ):
-        read_folder(folder, fingerprint="other")
-    source = folder.parent / "source" / "lossy.webp"
-    annotate(source, folder / "d.webp", **OURS | {"fingerprint": "m2"})
-    with pytest.raises(
-        ValueError, match=r"d.webp has a code of the model m2, but wanted is cifar.*, that of a.jpg"
-    ):
-        read_folder(folder)
-    annotate(source, folder / "d.webp", **OURS | {"bits": 13})
-    with pytest.raises(ValueError, match=r"d.webp has 13 bits, but a.jpg has 12, of the same"):
-        read_folder(folder)
-
-
-def test_folders_without_codes_are_refused(folder):
-    with pytest.raises(
-        ValueError,
-        match=r"holds no image with a code. 14 files have no code: (\S+, ){5}…\. Annotate images",
-    ):
-        read_folder(folder.parent / "source")
-    (folder / "empty").mkdir()
-    with pytest.raises(ValueError, match=r"no image with a code. It holds no file. Annotate"):
-        read_folder(folder / "empty")
-    with pytest.raises(ValueError, match=r"absent cannot be read \(No such file or directory\)"):
-        read_folder(folder / "absent")
-
-
 # Errors.
 
 
@@ -559,7 +505,10 @@ BOMB = b'<!DOCTYPE a [<!ENTITY a "aaaa"><!ENTITY b "&a;&a;">]>' + rdf(
 @pytest.mark.parametrize(
     ("packet", "message"),
     [
-        (b"", r"not well-formed XML in UTF-8 \(no element found.*\); remove it \(exiftool"),
+        (
+            b"",
+            r"not well-formed XML in UTF-8 \(no element found.*\); so that nothing is lost, keep",
+        ),
         (b"\xff\xfe<\0a\0", "not well-formed XML in UTF-8"),
         (FOREIGN[:-60], "not well-formed"),
         (BOMB, "declares a document type"),
@@ -582,20 +531,37 @@ def test_broken_packets_are_refused(packet, message):
         xmp.properties(packet)
 
 
-def test_a_file_with_two_packets_is_refused(pictures, tmp_path):
-    packet = segment(0xE1, jpeg.HEADER + FOREIGN)
-    chunk = b"XMP " + struct.pack("<I", len(FOREIGN)) + FOREIGN + b"\0" * (len(FOREIGN) % 2)
-    moving = pictures["moving.webp"] + chunk + chunk
-    for data in (
-        after_jfif(pictures["baseline.jpg"], packet, packet),
-        encoded_with(png_text(a=FOREIGN, b=FOREIGN)),
+def two_packets(pictures, first, second):
+    """A JPEG, a PNG and a WebP file with two packets."""
+    chunks = [
+        b"XMP " + struct.pack("<I", len(packet)) + packet + b"\0" * (len(packet) % 2)
+        for packet in (first, second)
+    ]
+    moving = pictures["moving.webp"] + b"".join(chunks)
+    segments = [segment(0xE1, jpeg.HEADER + packet) for packet in (first, second)]
+    return (
+        after_jfif(pictures["baseline.jpg"], *segments),
+        encoded_with(png_text(a=first, b=second)),
         moving[:4] + struct.pack("<I", len(moving) - 8) + moving[8:],
-    ):
+    )
+
+
+def test_a_file_with_two_packets_that_differ_is_refused(pictures, tmp_path):
+    for data in two_packets(pictures, FOREIGN, FOREIGN.replace(b"cat", b"dog")):
         (tmp_path / "a").write_bytes(data)
-        with pytest.raises(ValueError, match=r"a: the file has 2 XMP packets; wanted one at most"):
+        with pytest.raises(ValueError, match=r"a: the file has 2 XMP packets that differ; .* keep"):
             read(tmp_path / "a")
         with pytest.raises(ValueError, match="the file has 2 XMP packets"):
             annotate(tmp_path / "a", tmp_path / "b", **OURS)
+
+
+def test_of_two_packets_that_are_the_same_one_is_kept(pictures, tmp_path):
+    for data in two_packets(pictures, FOREIGN, FOREIGN):
+        after = copied(data, tmp_path)
+        assert read(tmp_path / "target") == FOUND
+        assert after.count(b"uuid:1") == 2  # ours has it too
+        assert parts(after) == parts(data)
+        assert decoded(after) == decoded(data)
 
 
 def encoded_with(info):

@@ -1,6 +1,7 @@
 """The command that encodes images, as a user types it."""
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -13,7 +14,7 @@ from etils import epath
 from PIL import Image
 from test_experiments import FORCED, ROOT, command, last_line
 
-from dsh_jax import exported, image_codes
+from dsh_jax import annotation, exported, image_codes
 
 ENDINGS = ("png", "jpg", "gif", "bmp", "webp", "tiff")
 
@@ -121,6 +122,78 @@ def test_strict_names_the_file_and_codes_of_another_model_are_kept(encoded, pict
     assert process.returncode == 1
     assert "of the model ffffffffffffffff, but this model is" in last_line(process.stderr)
     assert image_codes.load(tmp_path / "codes.npz").fingerprint == "f" * 16
+
+
+def test_photos_that_were_replaced_or_deleted_are_named_and_the_others_annotated(
+    encoded, pictures, tmp_path
+):
+    root, copies = tmp_path / "photos", tmp_path / "copies"
+    shutil.copytree(pictures / "b c", root)
+    flags = [f"--model={encoded[0] / 'model'}", f"--images={root}", f"--out={tmp_path / 'c.npz'}"]
+    process = command("encode", *flags)
+    assert process.returncode == 0, process.stderr
+    before = image_codes.load(tmp_path / "c.npz")
+    assert before.names == ("01.jpg", "03.bmp", "05.tiff", "07.jpg", "09.bmp", "11.tiff")
+    shutil.copy(pictures / "a" / "00.png", root / "03.bmp")
+    (root / "05.tiff").unlink()
+    process = command("encode", *flags, f"--annotate={copies}")
+    assert process.returncode == 0, process.stderr
+    for words in (
+        "changed: 03.bmp: its file was replaced; it is encoded again",
+        "vanished: 05.tiff: there is no such file; its code is kept; --prune drops it",
+        "vanished, so not copied: 05.tiff: there is no such file",
+        "copies: 3 annotated copies, 2 cannot carry a code, 1 vanished",
+        "6 codes of 12 bits, model ",
+        "1 images read in ",
+        "1 changed and encoded again, 1 vanished (kept), 0 failed",
+    ):
+        assert words in process.stdout
+    after = image_codes.load(tmp_path / "c.npz")
+    whole = image_codes.load(encoded[0] / "codes.npz")
+    row = whole.names.index("a/00.png")
+    np.testing.assert_array_equal(after.packed_NxW[1], whole.packed_NxW[row])
+    np.testing.assert_array_equal(after.packed_NxW[2:], before.packed_NxW[2:])
+    assert annotation.read(copies / "03.bmp").code == after.packed_NxW[1].tobytes()
+    # Of the same size and time, and so found out only when it is to be copied.
+    stat, data = os.stat(root / "07.jpg"), (root / "07.jpg").read_bytes()
+    (root / "07.jpg").write_bytes(data[:-2] + b"\xff\xd8")
+    os.utime(root / "07.jpg", ns=(stat.st_atime_ns, stat.st_mtime_ns))
+    (copies / "07.jpg").unlink()
+    process = command("encode", *flags, f"--annotate={copies}", "--prune")
+    assert process.returncode == 23, process.stderr
+    assert "no annotated copy now: 07.jpg: it has changed since it was encoded" in process.stdout
+    assert "1 vanished (dropped)" in process.stdout
+    assert not (copies / "07.jpg").exists()
+    assert len(image_codes.load(tmp_path / "c.npz").names) == 5
+
+
+@pytest.mark.slow
+def test_annotations_are_read_whatever_else_is_in_the_folder(encoded, pictures, tmp_path):
+    copies = tmp_path / "copies"
+    flags = [f"--model={encoded[0] / 'model'}", f"--images={pictures}"]
+    process = command("encode", *flags, f"--out={tmp_path / 'c.npz'}", f"--annotate={copies}")
+    assert process.returncode == 0, process.stderr
+    whole = (copies / "b c" / "01.jpg").read_bytes()
+    (copies / "cut.jpg").write_bytes(whole[:-40])
+    (copies / "head.jpg").write_bytes(whole[:100])
+    (copies / "foreign.jpg").write_bytes((pictures / "b c" / "01.jpg").read_bytes())
+    flags = [f"--read_annotations={copies}", f"--out={tmp_path / 'again.npz'}"]
+    process = command("encode", *flags)
+    assert process.returncode == 0, process.stderr
+    for words in (
+        "no code: cut.jpg: image file is truncated",
+        "no code: head.jpg: the segment at byte ",
+        "1 files have no code: foreign.jpg.",
+        "codes of 12 bits, model ",
+        "; 2 failed",
+    ):
+        assert words in process.stdout
+    first, again = (image_codes.load(tmp_path / x) for x in ("c.npz", "again.npz"))
+    for name, packed_W in zip(again.names, again.packed_NxW, strict=True):
+        np.testing.assert_array_equal(packed_W, first.packed_NxW[first.names.index(name)])
+    process = command("encode", *flags, "--strict")
+    assert process.returncode == 1
+    assert "/cut.jpg: image file is truncated" in last_line(process.stderr)
 
 
 @pytest.mark.slow

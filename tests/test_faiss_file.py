@@ -92,14 +92,58 @@ def test_other_codes_are_refused(kind, tmp_path):
     assert path.read_bytes() == before
 
 
-@pytest.mark.parametrize("kind", ["flat", "ivf"])
+@KINDS
 def test_one_other_code_is_found_out(kind, tmp_path):
     path = make(tmp_path / "codes.faiss", kind)
-    for row in (0, 333, 999):
+    for row in (0, 1, 333, 998, 999):
         changed = CODES.copy()
         changed[row, 3] ^= 4
         with pytest.raises(ValueError, match="not the first of these"):
             faiss_file.read(path, changed)
+
+
+@KINDS
+@pytest.mark.parametrize("change", ["replaced", "dropped", "dropped and added", "swapped"])
+def test_it_is_brought_in_step_with_codes_that_changed(kind, change, tmp_path):
+    path = make(tmp_path / "codes.faiss", kind)
+    codes = CODES.copy()
+    if change == "replaced":
+        codes[[1, 500]] ^= 255
+    elif change == "swapped":
+        codes[[1, 500]] = codes[[500, 1]]
+    else:
+        added = clusters(1010)[1000:] if change == "dropped and added" else CODES[:0]
+        codes = np.concatenate([np.delete(codes, [1, 500], axis=0), added])
+    index = faiss_file.keep(path, codes, bits=64, renew=True)
+    assert (faiss_index.kind_of(index), index.ntotal) == (kind, len(codes))
+    assert faiss_file.read(path, codes).ntotal == len(codes)
+    before = path.stat().st_mtime_ns
+    index = faiss_file.keep(path, codes, bits=64, renew=True)
+    assert path.stat().st_mtime_ns == before
+    if kind == "flat":
+        assert_same(faiss_index.search(index, codes[:5], 9), retrieval.search(codes[:5], codes, 9))
+
+
+@KINDS
+def test_the_index_of_other_codes_is_never_written_over(kind, tmp_path):
+    path = make(tmp_path / "codes.faiss", kind)
+    before = path.read_bytes()
+    for other in (CODES ^ 255, np.concatenate([CODES[:400], CODES[:600] ^ 255])):
+        with pytest.raises(ValueError, match="not the first of these"):
+            faiss_file.keep(path, other, bits=64, renew=True)
+    with pytest.raises(ValueError, match="not the first of these"):
+        faiss_file.keep(path, CODES[:, :7].copy(), bits=56, renew=True)
+    assert path.read_bytes() == before
+
+
+@KINDS
+def test_many_equal_codes_are_compared_too(kind, tmp_path):
+    codes = np.repeat(CODES[:4], 5_000, axis=0)
+    path = make(tmp_path / "codes.faiss", kind, codes)
+    assert faiss_file.read(path, codes).ntotal == 20_000
+    codes[7] = codes[-1]
+    with pytest.raises(ValueError, match="not the first of these"):
+        faiss_file.read(path, codes)
 
 
 def test_another_kind_is_refused(tmp_path):

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given, settings
 
 from dsh_jax import image_codes
+from dsh_jax.file_state import UNKNOWN, FileState
 from dsh_jax.image_codes import ImageCodes
 
 MODEL = {"bits": 12, "fingerprint": "0123456789abcdef"}
@@ -37,6 +38,46 @@ def test_everything_comes_back(tmp_path):
     image_codes.save(tmp_path / "codes.npz", written)
     assert_same(image_codes.load(tmp_path / "codes.npz"), written)
     assert [path.name for path in tmp_path.iterdir()] == ["codes.npz"]
+
+
+def known(number):
+    """A state whose three values are told by a number."""
+    return FileState(100 + number, 10**18 + number, bytes([number]) * 16)
+
+
+def test_states_of_files_come_back_and_stay_with_their_images(tmp_path):
+    path = tmp_path / "codes.npz"
+    old = image_codes.with_states(some("a", "b", "c"), {"a": known(1), "c": known(3)})
+    image_codes.save(path, old)
+    assert image_codes.states(image_codes.load(path)) == [known(1), UNKNOWN, known(3)]
+    new = image_codes.with_states(
+        some("d", "c", failures={"a": "it is empty"}), {"d": known(4), "c": known(9)}
+    )
+    joined = image_codes.append(path, new)
+    assert joined.names == ("b", "c", "d")
+    assert image_codes.states(joined) == [UNKNOWN, known(9), known(4)]
+    joined = image_codes.join(joined, some("c"))  # of which nothing is known now
+    assert image_codes.states(joined) == [UNKNOWN, UNKNOWN, known(4)]
+    assert image_codes.states(image_codes.take(old, [2, 0])) == [known(3), known(1)]
+
+
+def test_files_of_before_states_were_kept_are_read(tmp_path):
+    image_codes.save(tmp_path / "new.npz", some("a", "b"))
+    with np.load(tmp_path / "new.npz") as arrays:
+        before = {name: x for name, x in arrays.items() if name not in ("stats", "digests")}
+    np.savez(tmp_path / "old.npz", **before)
+    found = image_codes.load(tmp_path / "old.npz")
+    assert_same(found, some("a", "b"))
+    assert image_codes.states(found) == [UNKNOWN, UNKNOWN]
+    joined = image_codes.append(tmp_path / "old.npz", some("c"))
+    assert image_codes.states(joined) == [UNKNOWN] * 3
+
+
+def test_a_name_that_fails_and_has_a_code_again_comes_behind(tmp_path):
+    parts = some("a", "b"), some(failures={"a": "torn"}), some("c"), some("a", value=50)
+    joined = image_codes.join(*parts)
+    assert (joined.names, joined.failures) == (("b", "c", "a"), {})
+    assert joined.packed_NxW[:, 0].tolist() == [1, 0, 50]
 
 
 def test_an_addition_that_stops_leaves_the_file_as_it_was(tmp_path, monkeypatch):
@@ -111,6 +152,11 @@ def test_codes_of_others_are_not_joined(changed, message, tmp_path):
         (lambda x: x._replace(packed_NxW=x.packed_NxW.astype(np.int8)), "packed_NxW is int8"),
         (lambda x: x._replace(size_Nx2=x.size_Nx2[:1]), r"size_Nx2 is int32 of shape \(1, 2\)"),
         (lambda x: x._replace(packed_NxW=x.packed_NxW | 16), "bits beyond bits=12"),
+        (
+            lambda x: image_codes.with_states(x, {})._replace(stat_Nx2=np.zeros((1, 2), int)),
+            r"stat_Nx2 is int64 of shape \(1, 2\); 2 names .* int64 of shape \(2, 2\)",
+        ),
+        (lambda x: x._replace(stat_Nx2=np.zeros((2, 2), int)), "digest_Nx16 is object"),
         (lambda x: x._replace(names=("a", "a")), "'a' is there twice"),
         (lambda x: x._replace(failures={"b": "torn"}), "'b' is there twice"),
         (lambda x: x._replace(fingerprint="abc"), "fingerprint is 'abc'"),

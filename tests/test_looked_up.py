@@ -1,6 +1,7 @@
 """What the page shows of a file: its code, its neighbours, or why there are none."""
 
 import functools
+import shutil
 
 import numpy as np
 import pytest
@@ -8,7 +9,7 @@ import tiny
 from PIL import Image
 from test_search_command import Page
 
-from dsh_jax import exported, image_codes, reconstruction
+from dsh_jax import exported, file_state, image_codes, reconstruction
 from dsh_jax.looked_up import Lookup
 
 NAMES = ("<b>&.png", "b.png", "c.png", "d.png")
@@ -65,6 +66,18 @@ def test_neighbours_have_distances_and_the_bits_that_differ(lookup):
     marked = [int(text.split()[-2]) if "differ" in text else 0 for text in labels[1:]]
     assert marked == distance[order].tolist()
     assert f"Bytes: {packed.tobytes().hex(' ')}" in "".join(page.words)
+
+
+def test_neighbours_that_have_vanished_are_marked(lookup, root, tmp_path):
+    states = {name: file_state.read(str(root / name))[0] for name in NAMES}
+    shutil.copytree(root, tmp_path / "copy")
+    (tmp_path / "copy" / NAMES[1]).unlink()
+    (tmp_path / "copy" / NAMES[2]).write_bytes((root / NAMES[3]).read_bytes())
+    index = image_codes.with_states(lookup.index, states)
+    looked = changed(lookup, index=index, root=str(tmp_path / "copy"), k=4)
+    words = Page(looked.found(index.packed_NxW[1:2], 12)).words
+    assert words.count("vanished: there is no such file") == 1
+    assert words.count("changed since it was encoded") == 1
 
 
 def test_fewer_bits_rank_by_them_and_are_marked_in_the_table(lookup):

@@ -124,6 +124,58 @@ def test_collections_of_others_are_refused(embedded):
         milvus_index.export(embedded, "none", image_codes.empty(bits=16, fingerprint=MODEL))
 
 
+@pytest.mark.parametrize("change", ["replaced", "renamed", "dropped", "dropped and added"])
+def test_a_collection_is_brought_in_step_with_codes_that_changed(embedded, monkeypatch, change):
+    monkeypatch.setattr(milvus_index, "ROWS", 100)
+    old = some(random_codes(500, 3))
+    name = change.replace(" ", "_")
+    milvus_index.export(embedded, name, old)
+    kept = [row for row in range(500) if row not in (3, 250)]
+    new = image_codes.take(old, kept if "dropped" in change else range(500))
+    if change == "replaced":
+        new.packed_NxW[[3, 250]] ^= 255
+    if change == "renamed":
+        new = new._replace(names=(*new.names[:3], "other.jpg", *new.names[4:]))
+    if change == "dropped and added":
+        more = some(random_codes(600, 3)[500:])
+        more = more._replace(names=tuple(f"new{row}" for row in range(100)))
+        new = image_codes.join(new, more)
+    with pytest.raises(ValueError, match="holds 500 codes, not the first of these"):
+        milvus_index.export(embedded, name, new)
+    for _ in range(2):
+        milvus_index.export(embedded, name, new, renew=True)
+        there = embedded.query(name, filter="id >= 0", output_fields=["code", "name"], limit=1_000)
+        wanted = [milvus_index._record(new, row) for row in range(len(new.names))]
+        found = [one | {"code": one["code"][0]} for one in sorted(there, key=lambda x: x["id"])]
+        assert found == wanted
+    found = milvus_index.search(embedded, name, new.packed_NxW[[3, 249]], 450)
+    wanted = retrieval.search(new.packed_NxW[[3, 249]], new.packed_NxW, 450)
+    np.testing.assert_array_equal(found, wanted)
+
+
+def test_a_collection_of_other_images_is_never_written_over(embedded):
+    old = some(random_codes(100, 3))
+    milvus_index.export(embedded, "mine", old)
+    for other in (
+        old._replace(names=tuple(f"other{row}" for row in range(100))),
+        old._replace(packed_NxW=~old.packed_NxW),
+        image_codes.take(old, range(49)),
+    ):
+        with pytest.raises(ValueError, match="holds 100 codes, not the first of these"):
+            milvus_index.export(embedded, "mine", other, renew=True)
+    milvus_index.export(embedded, "mine", old)
+
+
+def test_any_one_code_that_was_replaced_is_found_out(embedded):
+    old = some(random_codes(300, 2))
+    milvus_index.export(embedded, "one", old)
+    for row in (1, 150, 298):  # between those of a sample
+        changed = old.packed_NxW.copy()
+        changed[row] ^= 1
+        with pytest.raises(ValueError, match="not the first of these 300"):
+            milvus_index.export(embedded, "one", old._replace(packed_NxW=changed))
+
+
 def test_a_bad_k_is_refused(embedded):
     codes = some(random_codes(30, 2))
     milvus_index.export(embedded, "few", codes)

@@ -2,6 +2,7 @@
 
 import html.parser
 import json
+import shutil
 
 import numpy as np
 import pytest
@@ -45,6 +46,17 @@ def test_a_table_is_aligned():
         "   1         3      640×480  a.png",
         r"   2        12          9×9  b\n.png",
     ]
+
+
+def test_marked_images_are_marked_in_text_and_page(tmp_path):
+    marks = ["", "vanished: <no> such file"]
+    found = Neighbours("q.png", ["a.png", "b.png"], ["a", "b"], [3, 12], [(640, 480)] * 2, marks)
+    assert search_page.table(found).splitlines()[2:] == [
+        "   1         3      640×480  a.png",
+        "   2        12      640×480  b.png  (vanished: <no> such file)",
+    ]
+    search_page.write_page(tmp_path / "page.html", "title", [found])
+    assert Page((tmp_path / "page.html").read_text()).words.count(marks[1]) == 1
 
 
 def test_a_page_needs_no_other_file_and_escapes_names(tmp_path):
@@ -100,6 +112,33 @@ def test_the_nearest_are_printed_and_written(index, folder, tmp_path):
     assert sum(tag == "img" for tag, _ in page.tags) == 8
 
 
+def test_images_that_vanished_or_were_replaced_are_marked(index, folder, tmp_path):
+    root, _ = index
+    copy = tmp_path / "images"
+    shutil.copytree(root, copy)  # with another time
+    (copy / "d.gif").unlink()
+    shutil.copy(copy / "a b.jpg", copy / "e.tiff")
+    flags = [f"--workdir={folder}", f"--index={root / 'codes.npz'}", f"--images={copy}"]
+    flags += [f"--query={root / 'a b.jpg'}", f"--json={tmp_path / 'found.json'}"]
+    process = command("search", *flags, f"--html={tmp_path / 'found.html'}")
+    assert process.returncode == 0, process.stderr
+    wanted = {"d.gif": "vanished: there is no such file", "e.tiff": "changed since it was encoded"}
+    lines = process.stdout.splitlines()
+    for name in NAMES:
+        (line,) = [x for x in lines if f"  {name}" in x]
+        assert line.endswith(f"{name}  ({wanted[name]})" if name in wanted else name)
+    (query,) = json.loads((tmp_path / "found.json").read_text())["queries"]
+    marked = {one["name"]: one["mark"] for one in query["neighbours"] if "mark" in one}
+    assert marked == wanted
+    page = Page((tmp_path / "found.html").read_text())
+    assert all(page.words.count(mark) == 1 for mark in wanted.values())
+    assert "no picture: there is no such file" in page.words
+    shutil.rmtree(copy)
+    process = command("search", *flags)
+    assert "(vanished" not in process.stdout
+    assert f"images' folder {copy} is not there, so whether they still are" in process.stdout
+
+
 def test_other_indices_and_queries_are_refused(index, folder, tmp_path):
     root, codes = index
     image_codes.save(tmp_path / "other.npz", codes._replace(fingerprint="f" * 16))
@@ -135,6 +174,19 @@ def test_an_index_of_faiss_is_kept_and_searched_through(index, folder, tmp_path)
     assert process.returncode == 0, process.stderr
     assert process.stdout.startswith(f"{kept}: flat index of 5 codes, searched through\n")
     assert neighbours(tmp_path / "found.json") == wanted
+    # A code that was replaced does not stay in it.
+    _, codes = index
+    changed = codes._replace(packed_NxW=codes.packed_NxW ^ np.uint8([[0], [0], [0], [0], [5]]))
+    image_codes.save(tmp_path / "codes.npz", changed)
+    process = command(
+        "search", *flags, f"--index={tmp_path / 'codes.npz'}", f"--faiss={kept}", "--faiss_from=5"
+    )
+    assert process.returncode == 0, process.stderr
+    assert "1 of its codes were replaced or dropped" in process.stderr
+    distance = np.bitwise_count(codes.packed_NxW[1] ^ changed.packed_NxW).sum(axis=1)
+    assert dict(neighbours(tmp_path / "found.json")) == dict(
+        zip(NAMES, distance.tolist(), strict=True)
+    )
     process = command("search", *flags, f"--faiss={kept}", "--faiss_kind=hash")
     assert process.returncode == 1
     assert last_line(process.stderr).endswith("is of kind flat, wanted is hash: name another file")
