@@ -9,17 +9,16 @@ import functools
 
 import jax
 import jax.numpy as jnp
-from jax import lax
+
+GROUP = 16  # numbers added in pairs by one step: fewer, and compilation takes longer
 
 
 @functools.partial(jax.jit, static_argnames="axis")
 def pairwise_sum(value: jax.Array, axis: int = -1) -> jax.Array:
     """Add along an axis in pairs, the pairs in pairs, and so on.
 
-    s(x_1 ... x_n) = s(x_1 + x_(h+1), x_2 + x_(h+2), ... x_h),  h = ⌈n/2⌉
-
-    Each number goes through log2(n) roundings, not n: of values of one sign, the sum is off by less
-    than log2(n) 6e-8 of itself, 1.5e-6 at 10^7 of them, and by a tenth of that as a rule.
+    Each number goes through ⌈log16(n)⌉ 4 roundings, not n: of values of one sign, the sum is off by
+    less than 1.5e-6 of itself for 10^7 of them, and by a tenth of that as a rule.
 
     Args:
       value: numbers of any type and shape.
@@ -32,13 +31,11 @@ def pairwise_sum(value: jax.Array, axis: int = -1) -> jax.Array:
     """
     axis %= value.ndim
     while (length := value.shape[axis]) > 1:
-        half = -(-length // 2)
-        first, second = (
-            lax.slice_in_dim(value, start, stop, axis=axis)
-            for start, stop in ((0, half), (half, length))
-        )
-        odd = [(0, 2 * half - length if a == axis else 0) for a in range(value.ndim)]
-        value = first + jnp.pad(second, odd)
+        missing = [(0, -length % GROUP if a == axis else 0) for a in range(value.ndim)]
+        parts = jnp.split(jnp.pad(value, missing), GROUP, axis)
+        while len(parts) > 1:
+            parts = [a + b for a, b in zip(parts[::2], parts[1::2], strict=True)]
+        (value,) = parts
     return value.sum(axis)  # of one number, or none
 
 
