@@ -22,7 +22,7 @@ MOST_LISTED = 5  # files that a sentence lists
 
 
 class _Read(NamedTuple):
-    """An annotated image: what it says, the state of its file, upright width and height in pixels."""
+    """An annotated image: what it says, the state of its file, its size as `pictures` has it."""
 
     annotation: Annotation
     state: FileState

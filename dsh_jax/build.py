@@ -223,7 +223,7 @@ def build(config: ConfigDict) -> Run:
     is_semi = learns_from_average(config)
     if is_semi:
         check_unlabelled(config, source, split)
-    prior_C = source.label_NxC[split.labelled].mean(0, dtype=np.float32)
+    prior_C = source.label_NxC[split.labelled].mean(0).astype(np.float32)
 
     @functools.cache
     def columns() -> dict[str, np.ndarray]:

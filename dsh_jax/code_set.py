@@ -47,10 +47,11 @@ def from_arrays(
     """Bring codes and labels into one form, and refuse what would make the metrics wrong.
 
     Args:
-      query_code, database_code: 0/1 or -1/+1 (bit = 1 where the value > 0), a column per bit; or
-        packed bytes: uint8 with other values than 0 and 1, or as many columns as `bits` needs.
+      query_code, database_code: 0/1, -1/+1 or 0/255 (bit = 1 where the value > 0), a column per
+        bit; or packed bytes: uint8 of other values, or as many columns as `bits` needs.
       query_label, database_label: integers, shape (N,) or (N, 1), or multi-hot 0/1 or -1/+1.
-      bits: K; without it packed bytes have 8 bits each.
+      bits: K; without it packed bytes have 8 bits each. uint8 of 0, 1 and 255 only can be either, a
+        column per bit (-1 of int8 is 255 of uint8) or packed: they need it.
       query_row, database_row: row numbers in one data set, where they are known.
       allow_overlap: take queries that by their row numbers are in the database.
 
@@ -58,8 +59,8 @@ def from_arrays(
       CodeSet.
 
     Raises:
-      ValueError: where the arrays are empty, hold NaN, are not binary, or do not fit together, or
-        where queries are in the database.
+      ValueError: where the arrays are empty, hold NaN, are not binary, can be read in two ways, or
+        do not fit together, or where queries are in the database.
     """
     parts = {"query": (query_code, query_label), "database": (database_code, database_label)}
     for part, (code, label) in parts.items():
@@ -101,11 +102,18 @@ def _pack(query, base, bits):
             f"query codes have {width} columns, database codes {base.shape[1]}; "
             "encode both with the same number of bits"
         )
-    in_bytes = query.dtype == base.dtype == np.uint8
+    are_bytes = query.dtype == base.dtype == np.uint8
     if bits is None:
-        in_bytes = in_bytes and max(query.max(), base.max()) > 1
+        in_bytes = are_bytes and max(query.max(), base.max()) > 1
+        if in_bytes and not any(((code > 1) & (code < 255)).any() for code in (query, base)):
+            raise ValueError(
+                f"{_both_described(query, base)}, uint8 in {width} columns: they may be {width} "
+                f"bits, each a byte of 0/255 or ±1, as -1 of int8 is 255 of uint8, or {8 * width} "
+                f"packed bits; pass bits={width} or bits={8 * width} (--bits), whichever they were "
+                "made with"
+            )
     else:
-        in_bytes = in_bytes and width == -(-bits // 8) and width != bits
+        in_bytes = are_bytes and width == -(-bits // 8) and width != bits
     if in_bytes:
         note = f"Codes: packed bytes, {width} per row, the lowest bit first: {bits} bits."
         if bits is None:
@@ -123,9 +131,17 @@ def _pack(query, base, bits):
             f"of 0/1 or -1/+1, or {-(-bits // 8)} uint8 bytes; pass the bits they were made with"
         )
     symbols = _symbols(query, base)
-    if not (_among(symbols, (0, 1)) or _among(symbols, (-1, 1))):
+    if are_bytes and 1 in symbols and 255 in symbols:
+        query, base = query.view(np.int8), base.view(np.int8)
+        symbols = _symbols(query, base)
+    kinds = {
+        "0/1": (0, 1),
+        "-1/+1 (bit = 1 where the value > 0)": (-1, 1),
+        "0/255 (bit = 1 where the value is 255)": (0, 255),
+    }
+    kind = next((kind for kind, two in kinds.items() if _among(symbols, two)), None)
+    if kind is None:
         _refuse_symbols(query, base, symbols)
-    kind = "0/1" if symbols.min() >= 0 else "-1/+1 (bit = 1 where the value > 0)"
     packed = [np.asarray(codes.pack_bits(code > 0)) for code in (query, base)]
     return *packed, width, f"Codes: {kind}, {width} bits."
 
@@ -142,10 +158,7 @@ def _check_unused_bits(packed, part, bits):
 
 
 def _refuse_symbols(query, base, symbols):
-    found = (
-        f"query codes hold {_described(_symbols(query))}, "
-        f"database codes {_described(_symbols(base))}"
-    )
+    found = _both_described(query, base)
     if _among(symbols, (-1, 0, 1)):
         zeros = f"{np.sum(query == 0):,} query and {np.sum(base == 0):,} database values are 0"
         raise ValueError(
@@ -153,7 +166,8 @@ def _refuse_symbols(query, base, symbols):
             "as codes > 0, in query and database alike"
         )
     raise ValueError(
-        f"{found}; wanted 0/1, -1/+1 or packed uint8 bytes; binarize them first, such as codes > 0"
+        f"{found}; wanted 0/1, -1/+1, 0/255 or packed uint8 bytes; binarize them first, such as "
+        "codes > 0"
     )
 
 
@@ -175,8 +189,9 @@ def _multi_hot(query, base):
             )
         classes, index = np.unique(both, return_inverse=True)
         hot, kind = multi_hot(index.ravel(), len(classes)), "one integer per row"
+        number_of = classes.astype(int)
     elif _among(symbols, (0, 1)) or _among(symbols, (-1, 1)):
-        hot = (both > 0).astype(np.uint8)
+        hot, number_of = (both > 0).astype(np.uint8), np.arange(columns[0])
         kind = "multi-hot, " + ("0/1" if symbols.min() >= 0 else "-1/+1 (+1 is present)")
     else:
         raise ValueError(
@@ -186,6 +201,11 @@ def _multi_hot(query, base):
     most = hot.sum(axis=1).max()
     say = f"multi-label, up to {most} per row" if most > 1 else "single-label"
     notes = [f"Labels: {kind}, {hot.shape[1]} classes, {say}."]
+    if not np.array_equal(number_of, np.arange(len(number_of))):
+        notes.append(
+            f"Of the class numbers from 0 to {number_of[-1]}, {len(number_of)} occur: each of "
+            "these is a class, the others are none."
+        )
     split = hot[: len(query)], hot[len(query) :]
     bare = [np.sum(~label.any(axis=1)) for label in split]
     if any(bare):
@@ -193,7 +213,26 @@ def _multi_hot(query, base):
             f"{bare[0]:,} query and {bare[1]:,} database rows have no label: nothing is relevant "
             "to them."
         )
-    return *split, notes
+    return *split, [*notes, *_without_relevant(*split, number_of)]
+
+
+def _without_relevant(query, base, number_of):
+    """Note how many queries share no label with any database row."""
+    is_held_C = base.any(axis=0)
+    bare = int(np.sum(~query[:, is_held_C].any(axis=1)))
+    if not bare:
+        return []
+    lacking = number_of[query.any(axis=0) & ~is_held_C]
+    why = f" (classes that the database lacks: {_listed(lacking)})" if len(lacking) else ""
+    if bare == len(query):
+        return [
+            f"No query has a relevant item: none of the {bare:,} shares a label with a database "
+            f"row{why}. Each counts 0, so that mAP is 0 whatever the codes."
+        ]
+    return [
+        f"{bare:,} of {len(query):,} queries have no relevant item: they share no label with a "
+        f"database row{why}. Each counts 0, so that mAP is {1 - bare / len(query):.4f} at most."
+    ]
 
 
 def _shared_rows(query_row, base_row, allow_overlap):
@@ -230,6 +269,13 @@ def _among(symbols, wanted):
     return bool(np.isin(symbols, wanted).all())
 
 
+def _both_described(query, base):
+    return (
+        f"query codes hold {_described(_symbols(query))}, "
+        f"database codes {_described(_symbols(base))}"
+    )
+
+
 def _described(symbols):
     if len(symbols) <= MOST_LISTED:
         return "the values " + ", ".join(f"{value:g}" for value in symbols)
@@ -237,5 +283,9 @@ def _described(symbols):
 
 
 def _first(rows):
-    more = ", …" if len(rows) > MOST_LISTED else ""
-    return "rows " + ", ".join(str(row) for row in rows[:MOST_LISTED]) + more
+    return f"rows {_listed(rows)}"
+
+
+def _listed(numbers):
+    more = ", …" if len(numbers) > MOST_LISTED else ""
+    return ", ".join(str(number) for number in numbers[:MOST_LISTED]) + more

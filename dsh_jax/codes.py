@@ -123,19 +123,20 @@ def code_health(bit_NxK: jax.Array, bcoding_NxK: jax.Array) -> dict[str, jax.Arr
             f"bit has shape {bit_NxK.shape} and bcoding {bcoding_NxK.shape}; "
             "pass two (N, K) arrays of the same images, N and K at least 1"
         )
-    bit_mean_K = jnp.mean(jnp.asarray(bit_NxK, jnp.float32), axis=0)
+    # In whole numbers: a float32 sum of ones stops at 2^24.
+    ones_K = jnp.sum(jnp.asarray(bit_NxK), axis=0, dtype=jnp.int32)
+    bit_mean_K = ones_K / len(bit_NxK)
     entropy_K = (entr(bit_mean_K) + entr(1 - bit_mean_K)) / jnp.log(2.0)
     distinct = len(np.unique(np.asarray(pack_bits(bit_NxK)), axis=0))
+    gap_NxK = np.abs(np.asarray(bcoding_NxK, np.float32) - np.asarray(bit_NxK))
     return {
         "bit_mean_K": bit_mean_K,
         "bit_mean_min": float(bit_mean_K.min()),
         "bit_mean_max": float(bit_mean_K.max()),
         "bit_entropy": float(entropy_K.mean()),
-        "dead_bits": float(jnp.sum((bit_mean_K == 0) | (bit_mean_K == 1))),
+        "dead_bits": float(jnp.sum((ones_K == 0) | (ones_K == len(bit_NxK)))),
         "distinct_codes": distinct / len(bit_NxK),
-        "quantization_gap": float(
-            jnp.mean(jnp.abs(jnp.asarray(bcoding_NxK, jnp.float32) - bit_NxK))
-        ),
+        "quantization_gap": float(np.mean(gap_NxK, dtype=np.float64)),
     }
 
 

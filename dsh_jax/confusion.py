@@ -95,8 +95,9 @@ def neighbour_confusion(label_QxC: jax.Array, share_QxC: jax.Array) -> jax.Array
             f"labels have shape {label_QxC.shape} and shares {share_QxC.shape}; pass two (Q, C) "
             "arrays of the same queries and classes"
         )
-    has_QxC = (label_QxC > 0).astype(jnp.float32)
-    total_CxC = jnp.matmul(has_QxC.T, jnp.asarray(share_QxC, jnp.float32), precision="highest")
+    has_QxC = label_QxC > 0
+    share_QxC = jnp.asarray(share_QxC, jnp.float32)
+    total_CxC = jnp.matmul(has_QxC.T.astype(jnp.float32), share_QxC, precision="highest")
     return total_CxC / has_QxC.sum(axis=0)[:, None]
 
 

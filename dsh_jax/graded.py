@@ -17,6 +17,7 @@ import numpy as np
 
 from dsh_jax.metrics import items_before, tie_means
 from dsh_jax.radius_metrics import check_counts
+from dsh_jax.sums import pairwise_sum
 
 
 def ndcg_at(
@@ -89,12 +90,13 @@ def _ndcg(total_QxD, at_least_TxQxD, step_T, discounts, if_none):
         return (high_I[stop] - high_I[start]) + (low_I[stop] - low_I[start])
 
     nearer_QxD = items_before(total_QxD)
-    gain_QxD = jnp.sum(step_T[:, None, None] * at_least_TxQxD, axis=0)
+    gain_QxD = pairwise_sum(step_T[:, None, None] * at_least_TxQxD, axis=0)
     mean_QxD = gain_QxD / jnp.maximum(total_QxD, 1)
-    dcg_Q = jnp.sum(mean_QxD * discount(nearer_QxD, nearer_QxD + total_QxD), axis=1)
+    dcg_Q = pairwise_sum(mean_QxD * discount(nearer_QxD, nearer_QxD + total_QxD))
     # The best order: the first at_least[t-1] ranks all gain the step to t.
     items_TxQ = at_least_TxQxD.sum(axis=2)
-    best_Q = jnp.sum(step_T[:, None] * discount(jnp.zeros_like(items_TxQ), items_TxQ), axis=0)
+    best_TxQ = step_T[:, None] * discount(jnp.zeros_like(items_TxQ), items_TxQ)
+    best_Q = pairwise_sum(best_TxQ, axis=0)
     return jnp.where(best_Q > 0, dcg_Q / jnp.where(best_Q > 0, best_Q, 1), if_none)
 
 
@@ -120,7 +122,7 @@ def acg_at(total_QxD: jax.Array, at_least_TxQxD: jax.Array, k: int) -> jax.Array
     _check_graded(total_QxD, at_least_TxQxD, k)
     seen_QxD = jnp.clip(k - items_before(total_QxD), 0, total_QxD)
     mean_QxD = at_least_TxQxD.sum(axis=0) / jnp.maximum(total_QxD, 1)
-    return jnp.sum(seen_QxD * mean_QxD, axis=1) / k
+    return pairwise_sum(seen_QxD * mean_QxD) / k
 
 
 @jax.jit
@@ -151,10 +153,8 @@ def weighted_average_precision(total_QxD: jax.Array, at_least_TxQxD: jax.Array) 
     relevant_QxD, shared_QxD = at_least_TxQxD[0], at_least_TxQxD.sum(axis=0)
     h_QxD, share_QxD = tie_means(items_before(total_QxD), total_QxD)
     r_QxD = (relevant_QxD - 1) / jnp.maximum(total_QxD - 1, 1)
-    sum_Q = jnp.sum(
-        relevant_QxD * (h_QxD * items_before(shared_QxD))
-        + shared_QxD * (h_QxD + r_QxD * share_QxD),
-        axis=1,
+    sum_Q = pairwise_sum(
+        relevant_QxD * (h_QxD * items_before(shared_QxD)) + shared_QxD * (h_QxD + r_QxD * share_QxD)
     )
     return sum_Q / jnp.maximum(relevant_QxD.sum(axis=1), 1)
 

@@ -16,6 +16,7 @@ import numpy as np
 from dsh_jax.radius_metrics import check_ball, check_counts, items_upto
 from dsh_jax.radius_metrics import precision_recall_by_radius as precision_recall_by_radius
 from dsh_jax.radius_metrics import precision_within_radius as precision_within_radius
+from dsh_jax.sums import pairwise_nanmean, pairwise_sum
 
 
 @jax.jit
@@ -77,7 +78,7 @@ def average_precision_at(
     hits_QxD = relevant_QxD * (seen_QxD / jnp.maximum(total_QxD, 1))
     relevant_Q = relevant_QxD.sum(axis=1)
     z_Q = relevant_Q if denominator == "total" else jnp.minimum(k, relevant_Q)
-    return jnp.sum(hits_QxD * precision_QxD, axis=1) / jnp.maximum(z_Q, 1)
+    return pairwise_sum(hits_QxD * precision_QxD) / jnp.maximum(z_Q, 1)
 
 
 @functools.partial(jax.jit, static_argnames=("radius", "empty_ball"))
@@ -232,7 +233,7 @@ def _hits_at(total_QxD, relevant_QxD, k_K):
     share_QxD = relevant_QxD / jnp.maximum(total_QxD, 1)
 
     def hits(k):
-        return jnp.sum(jnp.clip(k - nearer_QxD, 0, total_QxD) * share_QxD, axis=1)
+        return pairwise_sum(jnp.clip(k - nearer_QxD, 0, total_QxD) * share_QxD)
 
     return jax.vmap(hits)(k_K)
 
@@ -251,7 +252,7 @@ def chance_level(total_QxD: jax.Array, relevant_QxD: jax.Array) -> jax.Array:
       ValueError: if the two shapes differ.
     """
     check_counts(total_QxD, relevant_QxD)
-    return jnp.mean(relevant_QxD.sum(axis=1) / total_QxD.sum(axis=1))
+    return pairwise_sum(relevant_QxD.sum(axis=1) / total_QxD.sum(axis=1)) / len(total_QxD)
 
 
 @functools.partial(jax.jit, static_argnames="no_relevant")
@@ -283,7 +284,7 @@ def mean_over_queries(
         raise ValueError(f'no_relevant={no_relevant!r}; pass "zero" or "skip"')
     if_none = 0.0 if no_relevant == "zero" else jnp.nan
     counted_Q = (relevant_QxD.sum(axis=1) > 0) | jnp.isnan(value_Q)
-    return jnp.nanmean(jnp.where(counted_Q, value_Q, if_none))
+    return pairwise_nanmean(jnp.where(counted_Q, value_Q, if_none))
 
 
 def items_before(count_QxD):
@@ -327,14 +328,14 @@ def _seen(total_QxD, relevant_QxD, k):
 
 def _average_precision_of_runs(start_QxD, relevant_QxD):
     """Average precision where the p_d hits of a distance fill the ranks start+1 ... start+p_d."""
-    # The j-th has precision (P+j)/(start+j) = 1 - (start-P)/(start+j).
-    hits_QxD = items_before(relevant_QxD)
-    reciprocal_QxD = _mean_reciprocal(start_QxD, relevant_QxD)
-    return _mean_over_relevant(1 - (start_QxD - hits_QxD) * reciprocal_QxD, relevant_QxD)
+    # The j-th has precision (P+j)/(start+j) = (P+1)/(start+j) + (j-1)/(start+j).
+    h_QxD, share_QxD = tie_means(start_QxD, relevant_QxD)
+    precision_QxD = (items_before(relevant_QxD) + 1) * h_QxD + share_QxD
+    return _mean_over_relevant(precision_QxD, relevant_QxD)
 
 
 def _mean_over_relevant(precision_QxD, relevant_QxD):
-    sum_Q = jnp.sum(relevant_QxD * precision_QxD, axis=1)
+    sum_Q = pairwise_sum(relevant_QxD * precision_QxD)
     return sum_Q / jnp.maximum(relevant_QxD.sum(axis=1), 1)
 
 

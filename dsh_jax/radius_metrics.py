@@ -11,6 +11,8 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
+from dsh_jax.sums import pairwise_nanmean, pairwise_sum
+
 
 @functools.partial(jax.jit, static_argnames="average")
 def precision_recall_by_radius(
@@ -40,10 +42,12 @@ def precision_recall_by_radius(
     # 0/0 marks what to leave out.
     if average == "micro":
         # In float32, since the sums can exceed int32.
-        inside_D, hits_D = (x.astype(jnp.float32).sum(axis=0) for x in (inside_QxD, hits_QxD))
+        inside_D, hits_D = (
+            pairwise_sum(x.astype(jnp.float32), axis=0) for x in (inside_QxD, hits_QxD)
+        )
         return hits_D / inside_D, hits_D / hits_D[-1:]
-    precision_D = jnp.nanmean(hits_QxD / inside_QxD, axis=0)
-    return precision_D, jnp.nanmean(hits_QxD / hits_QxD[:, -1:], axis=0)
+    precision_D = pairwise_nanmean(hits_QxD / inside_QxD, axis=0)
+    return precision_D, pairwise_nanmean(hits_QxD / hits_QxD[:, -1:], axis=0)
 
 
 @functools.partial(jax.jit, static_argnames=("radius", "empty_ball"))
@@ -116,9 +120,14 @@ def average_precision_11_point(total_QxD: jax.Array, relevant_QxD: jax.Array) ->
     check_counts(total_QxD, relevant_QxD)
     hits_QxD = items_upto(relevant_QxD)
     precision_QxD = hits_QxD / jnp.maximum(items_upto(total_QxD), 1)
-    # Recalls are compared in whole numbers: a rounded one could miss its own level.
+    # Recalls are compared in whole numbers: a rounded one could miss its own level. The least hits
+    # of each level are ⌈tenth P / 10⌉, whose product int32 may not hold.
+    tens_Qx1, ones_Qx1 = jnp.divmod(hits_QxD[:, -1:], 10)
     best = [
-        jnp.max(jnp.where(10 * hits_QxD >= tenth * hits_QxD[:, -1:], precision_QxD, 0), axis=1)
+        jnp.max(
+            jnp.where(hits_QxD >= tenth * tens_Qx1 + -(-tenth * ones_Qx1 // 10), precision_QxD, 0),
+            axis=1,
+        )
         for tenth in range(11)
     ]
     return sum(best) / 11

@@ -18,6 +18,7 @@ from jax import lax
 from dsh_jax.codes import check_codes
 from dsh_jax.retrieval import search
 from dsh_jax.retrieval.blocks import label_words
+from dsh_jax.sums import pairwise_sum
 
 
 def ranked_relevance(
@@ -168,7 +169,7 @@ def average_precision_ranked(
 
     def sum_and_hits(relevant_k):
         hits_k = jnp.cumsum(relevant_k > 0)
-        return jnp.sum(jnp.where(relevant_k > 0, hits_k / rank_k, 0)), hits_k[-1]
+        return pairwise_sum(jnp.where(relevant_k > 0, hits_k / rank_k, 0)), hits_k[-1]
 
     # A few queries at a time: all at once would take gigabytes for a whole ranking.
     sum_Q, hits_Q = lax.map(sum_and_hits, relevant_QxN[:, :k], batch_size=16)

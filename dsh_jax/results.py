@@ -26,6 +26,7 @@ class Result:
       precision_D, recall_D: of the Hamming ball of radius 0 … K, macro over the queries.
       pooled_precision_D, pooled_recall_D: the same of all queries' items together (micro).
       ap_Q: each query's tie-aware average precision.
+      without_relevant: how many queries have no relevant item; each counts 0.
     """
 
     metrics: dict[str, float]
@@ -34,6 +35,7 @@ class Result:
     pooled_precision_D: np.ndarray
     pooled_recall_D: np.ndarray
     ap_Q: np.ndarray
+    without_relevant: int = 0
 
 
 def retrieve(
@@ -103,7 +105,8 @@ def retrieve(
         for average in ("macro", "micro")
         for curve_D in radius_metrics.precision_recall_by_radius(*counts, average=average)
     ]
-    return Result(values, *curves, ap_Q)
+    bare = int(np.sum(~counts[1][:queries].any(axis=1)))
+    return Result(values, *curves, ap_Q, without_relevant=bare)
 
 
 def named(results: Mapping[str, Result], code: Mapping[str, float]) -> dict[str, float]:
@@ -186,13 +189,20 @@ def table(
       rows: name of the database to its row numbers.
 
     Returns:
-      Lines.
+      Lines; where queries have no relevant item, they end with how many.
     """
     columns = {
         f"database={part} ({len(rows[part]):,})": result.metrics for part, result in results.items()
     }
     first = next(iter(columns))
-    return metrics_table(columns | {first: columns[first] | dict(code)})
+    lines = [metrics_table(columns | {first: columns[first] | dict(code)})]
+    for part, result in results.items():
+        if result.without_relevant:
+            lines.append(
+                f"database={part}: {result.without_relevant:,} of {len(result.ap_Q):,} queries "
+                "have no relevant item in it; each counts 0."
+            )
+    return "\n".join(lines)
 
 
 def metrics_table(columns: Mapping[str, Mapping[str, float]]) -> str:

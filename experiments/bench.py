@@ -29,6 +29,10 @@ prints the seconds and megabytes of splitting an index of NUS-WIDE's size.
 
 prints the images/s of encoding files beside decoding and the network alone, and the milliseconds of
 each part of one query.
+
+    python -m experiments.bench accuracy
+
+prints the largest relative errors of average precision against float64.
 """
 
 import functools
@@ -47,7 +51,7 @@ from ml_collections import config_flags
 
 from experiments import console  # first: it quiets TensorFlow before its import
 
-from experiments import bench_data, bench_encode, bench_methods  # isort: skip
+from experiments import bench_accuracy, bench_data, bench_encode, bench_methods  # isort: skip
 
 import jax  # isort: skip
 import jax.numpy as jnp  # isort: skip
@@ -221,7 +225,7 @@ def bench_retrieval() -> int:
 
 
 def main(argv):
-    known = ("train", "torch", "retrieval", "data", "split", "methods", "encode")
+    known = ("train", "torch", "retrieval", "data", "split", "methods", "encode", "accuracy")
     if len(argv) != 2 or argv[1] not in known:
         raise app.UsageError(f"say what to measure: {', '.join(known)}.")
     console.quiet()
@@ -239,6 +243,7 @@ def main(argv):
             "encode": lambda: bench_encode.bench_run(
                 _WORKDIR.value, _IMAGES.value, rounds=_ROUNDS.value
             ),
+            "accuracy": bench_accuracy.bench_accuracy,
         }
         print(json.dumps(measure[argv[1]](), ensure_ascii=False))
 

@@ -44,7 +44,9 @@ _ON = config_flags.DEFINE_config_file(
 )
 _CODES = flags.DEFINE_string("codes", None, "File or folder of codes.")
 _DATABASE = flags.DEFINE_string("database", "train", "Which database of an .npz file of codes.")
-_BITS = flags.DEFINE_integer("bits", None, "Bits of packed codes.", lower_bound=1)
+_BITS = flags.DEFINE_integer(
+    "bits", None, "Bits of the codes, where their bytes do not say.", lower_bound=1
+)
 _K = flags.DEFINE_list("k", None, "Ranks of the precision at k, such as 100,1000.")
 _PRESETS = flags.DEFINE_list(
     "presets", [], "mAP as others print it, such as hashnet@5000; see docs/metrics.md."

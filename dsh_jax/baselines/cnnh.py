@@ -10,6 +10,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from dsh_jax.baselines.rows import BLOCK, sum_blocks
+from dsh_jax.sums import pairwise_sum
+
+LANES = 64  # sums of a set's rows that are added up apart
+
 
 class Sets(NamedTuple):
     """The training rows by the set of labels they have; U different sets.
@@ -155,16 +160,19 @@ def _move_row(
 
 
 def _sums(sets: Sets, code_NxK: jax.Array) -> _Sums:
-    size = len(sets.similar_UxU)
-    set_sum_UxK = jax.ops.segment_sum(code_NxK, sets.set_N, num_segments=size)
-    return _Sums(code_NxK.T @ code_NxK, sets.similar_UxU @ set_sum_UxK)
+    size, (rows, bits) = len(sets.similar_UxU), code_NxK.shape
+    lane_N = LANES * sets.set_N + jnp.arange(rows) % LANES
+    lane_VxK = jax.ops.segment_sum(code_NxK, lane_N, num_segments=LANES * size)
+    set_sum_UxK = pairwise_sum(lane_VxK.reshape(size, LANES, bits), axis=1)
+    gram_KxK = sum_blocks(lambda row_BxK: row_BxK.T @ row_BxK, code_NxK, BLOCK)
+    return _Sums(gram_KxK, sets.similar_UxU @ set_sum_UxK)
 
 
 def _loss(sets: Sets, code_NxK: jax.Array) -> jax.Array:
     """The mean of `(S − H Hᵀ / K)²`: `1 − 2 Σ S_im h_i · h_m / (K N²) + ||G||² / (K N)²`."""
     rows, bits = code_NxK.shape
     gram_KxK, pull_UxK = _sums(sets, code_NxK)
-    agreement = (code_NxK * pull_UxK[sets.set_N]).sum()
+    agreement = pairwise_sum((code_NxK * pull_UxK[sets.set_N]).ravel())
     return 1 - 2 * agreement / bits / rows / rows + ((gram_KxK / bits / rows) ** 2).sum()
 
 

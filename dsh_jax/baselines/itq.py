@@ -9,6 +9,7 @@ from jax import lax
 
 from dsh_jax.baselines.pca import principal_axes
 from dsh_jax.baselines.rows import BLOCK, check_features, check_fit, map_blocks, sum_blocks
+from dsh_jax.sums import pairwise_sum
 
 
 class Parameters(NamedTuple):
@@ -111,7 +112,8 @@ def quantization_loss(
       ValueError: if the features are no non-empty matrix, or of another D than those fitted.
     """
     logit_NxK = encode(parameters, feature_NxD, block=block)
-    return jnp.sum((_signs(logit_NxK) - logit_NxK) ** 2) / len(logit_NxK)
+    loss_NxK = (_signs(logit_NxK) - logit_NxK) ** 2
+    return pairwise_sum(loss_NxK.ravel()) / len(logit_NxK)
 
 
 @functools.partial(jax.jit, static_argnames="block")

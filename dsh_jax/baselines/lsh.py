@@ -6,7 +6,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from dsh_jax.baselines.rows import BLOCK, check_features, check_fit, map_blocks, sum_blocks
+from dsh_jax.baselines.rows import BLOCK, check_features, check_fit, map_blocks, mean_row
 
 
 class Parameters(NamedTuple):
@@ -54,7 +54,7 @@ def fit(
     """
     feature_NxD = check_fit(feature_NxD, bits)
     columns = feature_NxD.shape[1]
-    mean_D = _mean(feature_NxD, block) if center else jnp.zeros(columns)
+    mean_D = mean_row(feature_NxD, block) if center else jnp.zeros(columns)
     if orthonormalise:
         return Parameters(mean_D, jax.random.orthogonal(key, columns, m=bits))
     return Parameters(mean_D, jax.random.normal(key, (columns, bits)))
@@ -85,8 +85,3 @@ def encode(parameters: Parameters, feature_NxD: jax.Array, *, block: int = BLOCK
         return jnp.where(logit_BxK == 0, jnp.finfo(jnp.float32).tiny, logit_BxK)
 
     return map_blocks(project, feature_NxD, block)
-
-
-@functools.partial(jax.jit, static_argnames="block")
-def _mean(feature_NxD, block):
-    return sum_blocks(lambda row_BxD: row_BxD.sum(axis=0), feature_NxD, block) / len(feature_NxD)

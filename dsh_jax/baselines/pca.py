@@ -3,7 +3,7 @@
 import jax
 import jax.numpy as jnp
 
-from dsh_jax.baselines.rows import sum_blocks
+from dsh_jax.baselines.rows import mean_row, sum_blocks
 
 
 def principal_axes(feature_NxD: jax.Array, axes: int, block: int) -> tuple[jax.Array, jax.Array]:
@@ -19,7 +19,7 @@ def principal_axes(feature_NxD: jax.Array, axes: int, block: int) -> tuple[jax.A
     Returns:
       (mean_D, axis_DxA), float32, of falling variance.
     """
-    mean_D = sum_blocks(lambda row_BxD: row_BxD.sum(axis=0), feature_NxD, block) / len(feature_NxD)
+    mean_D = mean_row(feature_NxD, block)
 
     def scatter(row_BxD):
         centred_BxD = row_BxD - mean_D[None]

@@ -1,10 +1,13 @@
 """Work on rows a block at a time, so that temporary memory does not grow with their number."""
 
+import functools
 from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
 from jax import lax
+
+from dsh_jax.sums import pairwise_sum
 
 BLOCK = 4096
 
@@ -45,30 +48,49 @@ def map_blocks(
 
 
 def sum_blocks(
-    function: Callable[[jax.Array], jax.Array], feature_NxD: jax.Array, block: int
+    function: Callable[..., jax.Array], feature_NxD: jax.Array, block: int, *more_NxM: jax.Array
 ) -> jax.Array:
-    """Add up a function of rows over blocks of rows.
+    """Add up a function of rows over blocks of rows, and what rounding takes from the sum.
 
     Args:
-      function: of float32 (B, D), of any B, to a sum over its rows.
+      function: of float32 (B, D), of any B, to a float32 sum over its rows.
       feature_NxD: real values of any type.
       block: B, rows in work at a time.
+      more_NxM: more columns of these rows, which the function takes apart.
 
     Returns:
-      The sum over all N rows.
+      The sum over all N rows, as exact as those of the blocks.
 
     Raises:
       ValueError: if block is below 1.
+
+    Source: Knuth, The Art of Computer Programming 2, 4.2.2, theorem B; Ogita, Rump and Oishi, SIAM
+    Journal on Scientific Computing 26(6), 2005.
     """
     rows, size = len(feature_NxD), _block_size(feature_NxD, block)
     whole = rows // size * size
 
     def part(start, size):
-        rows_BxD = lax.dynamic_slice_in_dim(feature_NxD, start, size)
-        return function(rows_BxD.astype(jnp.float32))
+        arrays = (lax.dynamic_slice_in_dim(x, start, size) for x in (feature_NxD, *more_NxM))
+        return function(*(array.astype(jnp.float32) for array in arrays))
+
+    def add(b, sums):
+        total, lost = sums
+        value = part(b * size, size)
+        after = total + value
+        added = after - total
+        return after, lost + (total - (after - added)) + (value - added)
 
     rest = part(whole, rows - whole)  # of no rows, a sum of 0
-    return lax.fori_loop(0, whole // size, lambda b, total: total + part(b * size, size), rest)
+    total, lost = lax.fori_loop(0, whole // size, add, (rest, jnp.zeros_like(rest)))
+    return total + lost
+
+
+@functools.partial(jax.jit, static_argnames="block")
+def mean_row(feature_NxD: jax.Array, block: int) -> jax.Array:
+    """Return the mean of rows of any real type, float32 of shape (D,)."""
+    sum_D = sum_blocks(lambda row_BxD: pairwise_sum(row_BxD, axis=0), feature_NxD, block)
+    return sum_D / len(feature_NxD)
 
 
 def check_features(feature_NxD: jax.Array, columns: int | None = None) -> None:

@@ -8,7 +8,8 @@ import jax.numpy as jnp
 from jax import lax
 from jax.scipy.linalg import cho_factor, cho_solve
 
-from dsh_jax.baselines.rows import BLOCK, check_features, check_fit, map_blocks
+from dsh_jax.baselines.rows import BLOCK, check_features, check_fit, map_blocks, sum_blocks
+from dsh_jax.sums import pairwise_sum
 
 DISCRETE_BLOCK = 2048  # rows whose bits are in work at a time
 
@@ -195,14 +196,18 @@ def learn(
     # Bits and classes are rows here, so that the work on one is on numbers that lie together.
     target_CxN = (label_NxC > 0).astype(jnp.float32).T
     ridge_JxJ = kernel_ridge * jnp.eye(kernel_NxJ.shape[1])
-    factor = cho_factor(kernel_NxJ.T @ kernel_NxJ + ridge_JxJ)
+    gram_JxJ = sum_blocks(lambda row_BxJ: row_BxJ.T @ row_BxJ, kernel_NxJ, BLOCK)
+    factor = cho_factor(gram_JxJ + ridge_JxJ)
 
     def maps(sign_KxN):
         ridge_KxK = label_ridge * jnp.eye(len(sign_KxN))
         label_weight_KxC = cho_solve(
             cho_factor(sign_KxN @ sign_KxN.T + ridge_KxK), sign_KxN @ target_CxN.T
         )
-        return label_weight_KxC, cho_solve(factor, (sign_KxN @ kernel_NxJ).T)
+        pull_JxK = sum_blocks(
+            lambda row_BxJ, sign_BxK: row_BxJ.T @ sign_BxK, kernel_NxJ, BLOCK, sign_KxN.T
+        )
+        return label_weight_KxC, cho_solve(factor, pull_JxK)
 
     def improve(state):
         turn, sign_KxN, _, label_weight_KxC, weight_JxK = state
@@ -294,7 +299,7 @@ def _nearest_distance(feature_NxD, anchor_AxD, normalise, *, block):
         square_BxA = _square_distance(_prepared(row_BxD, normalise), anchor_AxD)
         return jnp.sqrt(square_BxA.min(axis=1))
 
-    return map_blocks(nearest, feature_NxD, block).mean()
+    return pairwise_sum(map_blocks(nearest, feature_NxD, block)) / len(feature_NxD)
 
 
 def _check_labels(label_NxC, rows):

@@ -10,6 +10,7 @@ import numpy as np
 from etils import epath
 
 from dsh_jax.data.images import ArrayImages
+from dsh_jax.data.label_names import check_numbers, name_notes
 from dsh_jax.data.lists import MOST_CLASSES
 from dsh_jax.data.source import PARTS, Source, multi_hot
 
@@ -29,7 +30,8 @@ def npz(path: epath.PathLike) -> Source:
       Source; multi-label where a multi-hot row has another number of labels than one.
 
     Raises:
-      ValueError: for a file that cannot be read, missing arrays, wrong shapes, types or values.
+      ValueError: for a file that cannot be read, missing arrays, wrong shapes, types or values,
+        integers without `label_names` that start at 1 or leave some out.
     """
     path = epath.Path(path).expanduser()
     try:
@@ -67,6 +69,7 @@ def npz(path: epath.PathLike) -> Source:
         label_names=names or tuple(f"class {c}" for c in range(label_NxC.shape[1])),
         official={part: split == part for part in PARTS if part in split},
         multilabel=label.ndim == 2 and bool((label_NxC.sum(1) != 1).any()),
+        notes=tuple(name_notes(names, label_NxC)),
     )
 
 
@@ -78,6 +81,8 @@ def _npz_labels(path, label, classes):
                 f"{path}: `labels` go up to {label.max():,}; wanted are class numbers below "
                 f"{MOST_CLASSES:,}."
             )
+        if not classes and label.min() >= 0:
+            check_numbers(label, f"{path}: `labels`", "name every number in `label_names`")
         return multi_hot(label, classes or int(label.max()) + 1)
     if is_number and label.ndim == 2 and label.shape[1] > 1 and np.isin(label, (0, 1)).all():
         return label.astype(np.uint8)
@@ -104,7 +109,8 @@ def idx(data_dir: epath.PathLike) -> Source:
       data_dir: folder of the files.
 
     Returns:
-      Source, train before query (`t10k`), labels named by their numbers.
+      Source, train before query (`t10k`), labels named by their numbers; one that does not occur is
+      no class.
 
     Raises:
       ValueError: for missing or damaged files.
@@ -120,15 +126,20 @@ def idx(data_dir: epath.PathLike) -> Source:
                 f"{folder}: {stem} has images {image[-1].shape} and labels {label[-1].shape}; "
                 f"wanted are one or more, as many labels, and images like {image[0].shape[1:]}."
             )
-    label_N = np.concatenate(label)
-    classes = int(label_N.max()) + 1
-    is_query_N = np.arange(len(label_N)) >= len(label[0])
+    number_C, class_N = np.unique(np.concatenate(label), return_inverse=True)
+    notes = []
+    if number_C[-1] != len(number_C) - 1:
+        notes.append(
+            f"Of the labels from 0 to {number_C[-1]}, {len(number_C)} occur: only these are classes."
+        )
+    is_query_N = np.arange(len(class_N)) >= len(label[0])
     return Source(
         name="idx",
         images=ArrayImages(np.concatenate(image)[..., None]),
-        label_NxC=multi_hot(label_N, classes),
-        label_names=tuple(map(str, range(classes))),
+        label_NxC=multi_hot(class_N, len(number_C)),
+        label_names=tuple(map(str, number_C)),
         official={"train": ~is_query_N, "query": is_query_N},
+        notes=tuple(notes),
     )
 
 

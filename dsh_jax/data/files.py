@@ -14,6 +14,7 @@ from absl import logging
 from etils import epath
 
 from dsh_jax.data.images import FileImages
+from dsh_jax.data.label_names import name_notes
 from dsh_jax.data.source import Source
 from dsh_jax.pictures import UnreadableError, fast, read
 from dsh_jax.progress import log_progress
@@ -93,7 +94,7 @@ def file_source(
         label_names=tuple(label_names),
         official=dict(official),
         multilabel=multilabel,
-        notes=tuple(notes),
+        notes=(*notes, *name_notes(label_names, np.asarray(label_NxC))),
     )
     _, first = np.unique(source.images.name_N, return_index=True)
     again = np.setdiff1d(np.arange(len(source)), first)

@@ -10,6 +10,7 @@ import numpy as np
 from etils import epath
 
 from dsh_jax.data.files import file_source
+from dsh_jax.data.label_names import check_numbers
 from dsh_jax.data.source import PARTS, Source, multi_hot
 
 PART_OF = {
@@ -55,8 +56,9 @@ def lists(
       Source, a row for each path in the order of first mention; official are the lists there are.
 
     Raises:
-      ValueError: where there is no list, a line is malformed or of another width, the labels of a
-        path differ, a query is also in train or database; see also `files.file_source`.
+      ValueError: where there is no list, a line is malformed or of another width, class numbers
+        without names start at 1 or leave some out, the labels of a path differ, a query is also in
+        train or database; see also `files.file_source`.
     """
     folder = epath.Path(labels_path or data_dir).expanduser()
     path_of = _find(folder)
@@ -78,7 +80,7 @@ def lists(
             part.append(number)
         if number not in part[-1:]:
             raise ValueError(f"{path} names no image: fill it, or remove it.")
-    label_MxC, label_names, is_class = _labels(np.stack(label), place, _class_names(folder))
+    label_MxC, label_names, is_class = _labels(np.stack(label), place, folder)
     name_M, part_M = np.asarray(name), np.asarray(part)
 
     # From the M lines to the U paths: each path is one row, whatever the number of lists it is in.
@@ -242,9 +244,9 @@ def _class_names(folder):
     return None
 
 
-def _labels(number_MxC, place, label_names):
+def _labels(number_MxC, place, folder):
     """Return multi-hot labels, their names, and whether they were class numbers."""
-    is_class = number_MxC.shape[1] == 1
+    is_class, label_names = number_MxC.shape[1] == 1, _class_names(folder)
     if is_class:
         classes = len(label_names) if label_names else int(number_MxC.max()) + 1
         limit = min(classes, MOST_CLASSES)
@@ -259,7 +261,12 @@ def _labels(number_MxC, place, label_names):
     wrong = np.flatnonzero((number_MxC >= limit).any(1))
     if len(wrong):
         found = number_MxC[wrong[0]].max()
-        raise ValueError(f"{place[wrong[0]]} has the label {found}; wanted {wanted}.")
+        is_from_1 = is_class and number_MxC.min() == 1 and number_MxC.max() == classes
+        mend = " The numbers start at 1: subtract 1 from each." if is_from_1 else ""
+        raise ValueError(f"{place[wrong[0]]} has the label {found}; wanted {wanted}.{mend}")
+    if is_class and not label_names:
+        mend = f"name every number from 0, a line each, in {CLASS_FILES[0]}"
+        check_numbers(number_MxC, f"the lists in {folder}", mend)
     label_names = label_names or tuple(f"class {c}" for c in range(classes))
     if is_class:
         return multi_hot(number_MxC[:, 0], classes), label_names, True

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+from collections.abc import Mapping
 from typing import Literal, NamedTuple
 
 import numpy as np
@@ -140,7 +141,7 @@ def make_split(
     return Split(
         **{part: np.sort(order[rows]) for part, rows in parts.items()},
         data=source.fingerprint,
-        notes=(*chosen.notes, *_counts(source, label_less, label_NxC[labelled])),
+        notes=(*chosen.notes, *_counts(source, label_less, label_NxC, parts)),
     )
 
 
@@ -178,8 +179,10 @@ def _without_images(source: Source, order: np.ndarray) -> Source:
     )
 
 
-def _counts(source: Source, label_less: str, labelled_LxC: np.ndarray) -> list[str]:
-    """Return what became of rows without a label, and how many labelled rows the classes have."""
+def _counts(
+    source: Source, label_less: str, label_NxC: np.ndarray, parts: Mapping[str, np.ndarray]
+) -> list[str]:
+    """Return what became of rows without a label, and where classes or queries lack rows."""
     notes = []
     count = len(source) - np.count_nonzero(source.label_NxC.any(1))
     if count:
@@ -187,7 +190,21 @@ def _counts(source: Source, label_less: str, labelled_LxC: np.ndarray) -> list[s
             f"{count:,} of {len(source):,} rows have no label: {LABEL_LESS[label_less]} "
             f"(data.label_less={label_less})."
         )
-    rows_C = labelled_LxC.sum(0, dtype=np.int64)
+    bare_C = np.flatnonzero(~source.label_NxC.any(0))
+    if len(bare_C):
+        names = ", ".join(source.label_names[c] for c in bare_C[:5])
+        more = ", …" if len(bare_C) > 5 else ""
+        notes.append(
+            f"{len(bare_C):,} of {len(source.label_names):,} classes have no row: {names}{more}."
+        )
+    query_QxC, database_RxC = (label_NxC[parts[part]] for part in ("query", "database"))
+    bare = int(np.sum(~query_QxC[:, database_RxC.any(0)].any(1)))
+    if bare:
+        notes.append(
+            f"{bare:,} of {len(query_QxC):,} queries have no relevant item: they share no label "
+            "with a row of the database. Each counts 0 in mAP."
+        )
+    rows_C = label_NxC[parts["labelled"]].sum(0, dtype=np.int64)
     least, most = (
         f"{rows_C[c]:,} ({source.label_names[c]})" for c in (rows_C.argmin(), rows_C.argmax())
     )

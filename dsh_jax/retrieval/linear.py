@@ -27,6 +27,7 @@ from jax import lax
 from dsh_jax.codes import check_codes, unpack_bits
 from dsh_jax.progress import log_progress
 from dsh_jax.retrieval.blocks import block_rows, label_words, padded
+from dsh_jax.sums import pairwise_sum
 
 DATABASE_BLOCK = 65_536
 
@@ -94,7 +95,7 @@ def asymmetric(query_QxK: jax.Array) -> tuple[jax.Array, jax.Array]:
     if query_QxK.ndim != 2:
         raise ValueError(f"query has shape {query_QxK.shape}; pass real values, (queries, bits)")
     query_QxK = query_QxK.astype(jnp.float32)
-    return jnp.sum(query_QxK, axis=1), -2 * query_QxK
+    return pairwise_sum(query_QxK), -2 * query_QxK
 
 
 def linear_counts(
