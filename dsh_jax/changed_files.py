@@ -9,9 +9,9 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import NamedTuple
 
 from dsh_jax import file_state, image_codes
-from dsh_jax.data.images import CORES
 from dsh_jax.file_state import FileState, Finding, Verdict
 from dsh_jax.image_codes import ImageCodes
+from dsh_jax.pictures import CORES
 
 
 class Review(NamedTuple):

@@ -15,12 +15,11 @@ from etils import epath
 
 from dsh_jax import changed_files, file_state, image_codes
 from dsh_jax.changed_files import Review
-from dsh_jax.data.images import CORES
 from dsh_jax.file_state import FileState
 from dsh_jax.image_codes import ImageCodes
 from dsh_jax.image_encoder import BATCH, ImageEncoder
 from dsh_jax.image_names import printable
-from dsh_jax.pictures import UnreadableError
+from dsh_jax.pictures import CORES, UnreadableError
 from dsh_jax.run import locked
 
 BATCHES_A_PART = 4  # a kill loses that much work at most
