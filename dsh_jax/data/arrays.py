@@ -83,8 +83,8 @@ def _npz_labels(path, label, classes):
             )
         if label.min() == 1 and label.max() == classes:
             raise ValueError(
-                f"{path}: `labels` go from 1 to {classes}; wanted are 0 to {classes - 1}: subtract 1 "
-                "from each."
+                f"{path}: `labels` go from 1 to {classes}; wanted are 0 to {classes - 1}: subtract "
+                "1 from each."
             )
         if not classes and label.min() >= 0:
             check_numbers(label, f"{path}: `labels`", "name every number in `label_names`")
