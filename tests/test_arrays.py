@@ -13,7 +13,7 @@ RNG = np.random.default_rng(0)
 
 
 def save(folder, **arrays):
-    made = {"images": RNG.integers(0, 256, (3, 4, 5), np.uint8), "labels": np.array([2, 0, 2])}
+    made = {"images": RNG.integers(0, 256, (3, 4, 5), np.uint8), "labels": np.array([1, 0, 1])}
     made |= arrays
     path = folder / "set.npz"
     np.savez(path, **{name: array for name, array in made.items() if array is not None})
@@ -24,8 +24,8 @@ def test_an_npz_of_integer_labels(tmp_path):
     path, made = save(tmp_path)
     source = npz(path)
     np.testing.assert_array_equal(source.images.image_NxHxWxC[..., 0], made["images"])
-    np.testing.assert_array_equal(source.label_NxC, [[0, 0, 1], [1, 0, 0], [0, 0, 1]])
-    assert source.label_names == ("class 0", "class 1", "class 2")
+    np.testing.assert_array_equal(source.label_NxC, [[0, 1], [1, 0], [0, 1]])
+    assert source.label_names == ("class 0", "class 1")
     assert not source.multilabel
     assert source.official == {}
 
@@ -72,8 +72,21 @@ def test_label_names_give_the_number_of_classes(tmp_path):
         ({"labels": np.array([[0, 2]] * 3)}, r"`labels` are int64 of shape \(3, 2\); .* 0 and 1"),
         ({"labels": np.zeros(0, int)}, r"`labels` are int64 of shape \(0,\)"),
         ({"labels": np.array([0, -1, 1])}, r"row 1 has the label -1"),
+        (
+            {"labels": np.array([1, 2, 1])},
+            r"set.npz: `labels` have class numbers from 1 to 2, but none of 0, which .* wanted are "
+            r"0 to 1 for these 2: subtract 1 from each, or name every number in `label_names`",
+        ),
+        (
+            {"labels": np.array([1, 2, 1]), "label_names": np.array(["cat", "dog"])},
+            r"set.npz: `labels` go from 1 to 2; wanted are 0 to 1: subtract 1 from each",
+        ),
+        (
+            {"labels": np.array([0, 9, 9])},
+            r"from 0 to 9, but none of 1, 2, 3, 4, 5, …, which .*: number the classes anew, or",
+        ),
         ({"labels": np.array([0, 1])}, "npz: 3 images but 2 labels"),
-        ({"label_names": np.array(["a"])}, r"row 0 has the label 2; it must be in \[0, 1\)"),
+        ({"label_names": np.array(["a"])}, r"row 0 has the label 1; it must be in \[0, 1\)"),
         (
             {"labels": np.eye(3, dtype=int), "label_names": np.array(["a"])},
             "labels have 3 columns, but there are 1 label names",
@@ -146,6 +159,18 @@ def test_idx_files(tmp_path, ending):
     assert source.label_names == tuple("0123")
     np.testing.assert_array_equal(source.official["query"], [False] * 4 + [True] * 2)
     np.testing.assert_array_equal(source.official["train"], [True] * 4 + [False] * 2)
+
+
+def test_idx_labels_that_do_not_occur_are_no_classes(tmp_path):
+    write_idx(tmp_path)
+    assert idx(tmp_path).notes == ()
+    for stem, label in (("train", [1, 26, 3, 3]), ("t10k", [1, 3])):
+        head = bytes((0, 0, 8, 1)) + np.array([len(label)], ">i4").tobytes()
+        (tmp_path / f"{stem}-labels-idx1-ubyte").write_bytes(head + bytes(label))
+    source = idx(tmp_path)
+    assert source.label_names == ("1", "3", "26")
+    np.testing.assert_array_equal(source.label_NxC.argmax(1), [0, 2, 1, 1, 0, 1])
+    assert source.notes == ("Of the labels from 0 to 26, 3 occur: only these are classes.",)
 
 
 def test_idx_files_with_a_dot_in_their_names(tmp_path):

@@ -129,6 +129,96 @@ def test_multi_label_rows_and_rows_without_a_label_are_said():
     )
 
 
+@pytest.mark.parametrize(
+    ("numbers", "note"),
+    [
+        ([1, 2, 3], "Of the class numbers from 0 to 3, 3 occur: each of these is a class"),
+        ([0, 5, 99], "Of the class numbers from 0 to 99, 3 occur: each of these is a class"),
+        ([0, 1, 2], None),
+    ],
+)
+def test_class_numbers_from_1_or_with_gaps_are_said(numbers, note):
+    numbers = np.array(numbers)
+    found = code_set.from_arrays(query, numbers[query_class], database, numbers[database_class])
+    np.testing.assert_array_equal(found.query_label_QxC, query_label)
+    said = [text for text in found.notes if text.startswith("Of the class numbers")]
+    assert [text.startswith(note) for text in said] == ([True] if note else [])
+
+
+def test_queries_without_a_relevant_item_are_counted():
+    lacking = database_label.copy()
+    lacking[database_class == 1] = [0, 0, 1]
+    note = code_set.from_arrays(query, query_label, database, lacking).notes[2]
+    # Queries 1 and 4 are of class 1.
+    assert note == (
+        "2 of 5 queries have no relevant item: they share no label with a database row (classes "
+        "that the database lacks: 1). Each counts 0, so that mAP is 0.6000 at most."
+    )
+    found = code_set.from_arrays(query, np.full(Q, 99), database, database_class)
+    assert found.notes[3].startswith(
+        "No query has a relevant item: none of the 5 shares a label with a database row (classes "
+        "that the database lacks: 99). Each counts 0, so that mAP is 0"
+    )
+    several = query_label.copy()
+    several[:, 0] = 1  # all share class 0, whatever else they have
+    assert "relevant item" not in str(code_set.from_arrays(query, several, database, lacking).notes)
+    bare = query_label.copy()
+    bare[2] = 0
+    notes = code_set.from_arrays(query, bare, database, database_label).notes
+    assert notes[2].startswith("1 query and 0 database rows have no label")
+    assert notes[3] == (
+        "1 of 5 queries have no relevant item: they share no label with a database row. Each "
+        "counts 0, so that mAP is 0.8000 at most."
+    )
+
+
+# Bytes that may be bits.
+
+
+def as_255(bit, dtype=np.uint8):
+    return (255 * bit.astype(int)).astype(dtype)
+
+
+def as_signs(bit, dtype=np.uint8):
+    """-1 of int8 is 255 of uint8."""
+    return (2 * bit.astype(np.int8) - 1).view(np.uint8).astype(dtype)
+
+
+@pytest.mark.parametrize("form", [as_255, as_signs])
+@pytest.mark.parametrize("bits", [1, 7, 8, 12])
+def test_bytes_that_may_be_bits_are_refused_until_told(form, bits):
+    arrays = form(query[:, :bits]), query_label, form(database[:, :bits]), database_label
+    message = rf"uint8 in {bits} columns: .* pass bits={bits} or bits={8 * bits} \(--bits\)"
+    with pytest.raises(ValueError, match=message):
+        code_set.from_arrays(*arrays)
+    found = code_set.from_arrays(*arrays, bits=bits)
+    np.testing.assert_array_equal(found.query_QxW, packed(query[:, :bits]))
+    np.testing.assert_array_equal(found.database_RxW, packed(database[:, :bits]))
+    assert found.bits == bits
+    if bits > 1:
+        in_bytes = code_set.from_arrays(*arrays, bits=8 * bits)
+        np.testing.assert_array_equal(in_bytes.database_RxW, arrays[2])
+        assert in_bytes.bits == 8 * bits
+
+
+@pytest.mark.parametrize("dtype", [np.int16, np.uint16, np.int64, np.float32])
+def test_0_and_255_of_another_type_are_bits(dtype):
+    arrays = as_255(query, dtype), query_label, as_255(database, dtype), database_label
+    found = code_set.from_arrays(*arrays)
+    assert_is_ours(found)
+    assert found.notes[0] == "Codes: 0/255 (bit = 1 where the value is 255), 12 bits."
+
+
+def test_bytes_of_which_a_few_rows_hold_only_0_and_255_are_bytes():
+    held = packed(database)
+    held[:6] = as_255(database[:6, :2])
+    assert code_set.from_arrays(packed(query), query_label, held, database_label).bits == 16
+    few = as_255(query[:2, :3]), query_label[:2], as_255(database[:3, :3]), database_label[:3]
+    with pytest.raises(ValueError, match="pass bits=3 or bits=24"):
+        code_set.from_arrays(*few)
+    assert code_set.from_arrays(*few, bits=24).bits == 24
+
+
 # Queries in the database.
 
 

@@ -168,3 +168,35 @@ def test_table_has_a_line_for_each_name_in_any_column():
         ["map", "0.5000", "0.2500"],
         ["chance", "0.1000"],
     ]
+
+
+# Where the number alone misleads.
+
+
+def evaluate(folder, *flags, **arrays):
+    """Evaluate arrays by the command: (process, what metrics.json holds, if anything)."""
+    np.savez(folder / "made.npz", **arrays)
+    process = command("evaluate", f"--codes={folder / 'made.npz'}", "--k=1", *flags)
+    written = folder / "made.npz-evaluation" / "metrics.json"
+    return process, json.loads(written.read_text()) if written.exists() else None
+
+
+def test_queries_without_a_relevant_item_are_said_and_written(arrays, tmp_path):
+    absent = arrays | {"query_label": np.where(np.arange(Q) < 4, 7, arrays["query_label"])}
+    process, written = evaluate(tmp_path, **absent)
+    note = "4 of 6 queries have no relevant item: they share no label with a database row (classes"
+    assert note in process.stdout
+    assert any(text.startswith(note) for text in written["notes"])
+    assert written["without_relevant"] == 4
+    assert written["metrics"]["map"] <= 2 / 6 + 1e-6
+
+
+def test_bytes_of_0_and_255_are_refused_until_bits_says_what_they_are(arrays, written, tmp_path):
+    held = {name: 255 * arrays[name] for name in ("query_code", "database_code")}
+    process, nothing = evaluate(tmp_path, **arrays | held)
+    assert process.returncode == 1
+    assert "pass bits=24 or bits=192 (--bits)" in last_line(process.stderr)
+    assert nothing is None
+    _, told = evaluate(tmp_path, "--bits=24", **arrays | held)
+    assert told["notes"][1] == "Codes: 0/255 (bit = 1 where the value is 255), 24 bits."
+    assert told["ap_Q"] == pytest.approx(written["ap_Q"])

@@ -50,11 +50,45 @@ def test_rows_stand_in_the_order_of_first_mention(tmp_path):
 
 
 def test_class_numbers_are_one_label_each(tmp_path):
-    write(tmp_path, train="a.jpg 2\nb.jpg 0\nsub/c d 1.jpg 2\n")
+    write(tmp_path, train="a.jpg 1\nb.jpg 0\n", query="sub/c d 1.jpg 2\n")
     source = lists(tmp_path, image_size=4)
-    np.testing.assert_array_equal(source.label_NxC, [[0, 0, 1], [1, 0, 0], [0, 0, 1]])
+    np.testing.assert_array_equal(source.label_NxC, [[0, 1, 0], [1, 0, 0], [0, 0, 1]])
     assert not source.multilabel
-    assert set(source.official) == {"train"}
+    assert set(source.official) == {"train", "query"}
+
+
+@pytest.mark.parametrize(
+    ("numbers", "message"),
+    [
+        ((1, 2, 3), r"from 1 to 3, but none of 0, .* 0 to 2 for these 3: subtract 1 from each, or"),
+        ((5, 6, 5), r"from 5 to 6, but none of 0, 1, 2, 3, 4, .*: subtract 5 from each, or name"),
+        ((0, 2, 2), r"the lists in .* have class numbers from 0 to 2, but none of 1, which would"),
+        ((0, 999, 1), r"none of 2, 3, 4, 5, 6, …, .* number the classes anew, or name every"),
+        ((1, 1, 1), r"from 1 to 1, but none of 0"),
+    ],
+)
+def test_class_numbers_from_1_or_with_gaps_are_refused_unless_named(tmp_path, numbers, message):
+    first, second, third = numbers
+    write(
+        tmp_path,
+        train=f"a.jpg {first}\nb.jpg {second}\n",
+        query=f"sub/c d 1.jpg {third}\n",
+    )
+    with pytest.raises(ValueError, match=message):
+        lists(tmp_path, image_size=4)
+    names = [f"name {c}" for c in range(max(numbers) + 1)]
+    (tmp_path / "classes.txt").write_text("\n".join(names))
+    source = lists(tmp_path, image_size=4)
+    assert source.label_names == tuple(names)
+    assert source.label_NxC[:, first].any()
+
+
+def test_numbers_from_1_are_told_from_their_names(tmp_path):
+    write(tmp_path, train="a.jpg 1\nb.jpg 2\n", classes="cat\ndog\n")
+    with pytest.raises(
+        ValueError, match=r"label 2; wanted .* below 2. The numbers start at 1: sub"
+    ):
+        lists(tmp_path, image_size=4)
 
 
 def test_rows_of_one_label_each_are_no_multi_label_set(tmp_path):

@@ -482,6 +482,25 @@ def test_rows_without_a_label_train_unlabelled_where_everything_trains():
     np.testing.assert_array_equal(split.unlabelled, train[~has_label])
 
 
+def test_queries_without_a_relevant_item_and_classes_without_a_row_are_counted():
+    label = np.repeat([0, 1, 2, 4], [40, 40, 40, 3])
+    is_query = np.r_[np.arange(120) % 10 == 0, True, True, True]
+    source = Source(
+        name="fake",
+        images=ArrayImages(np.zeros((len(label), 1, 1, 1), np.uint8)),
+        label_NxC=multi_hot(label, 5),
+        label_names=tuple("abcde"),
+        official={"query": is_query, "train": ~is_query},
+    )
+    notes = split_of(source).notes
+    assert "1 of 5 classes have no row: d." in notes
+    assert (
+        "3 of 15 queries have no relevant item: they share no label with a row of the database. "
+        "Each counts 0 in mAP."
+    ) in notes
+    assert not any("no relevant" in note or "no row" in note for note in split_of(even).notes)
+
+
 def test_nothing_is_said_of_rows_without_a_label_where_there_are_none():
     assert not any("no label" in note for note in split_of(even).notes)
 

@@ -87,7 +87,26 @@ def test_each_database_is_ranked_under_its_name(tmp_path):
     text = results.table(ranked, {"accuracy": 0.5}, rows)
     assert "database=protocol (4)" in text
     assert "database=unseen (3)" in text
+    assert "no relevant item" not in text
     results.save_codes(tmp_path, 7, packed, label, rows, bits=4, split_hash="abc")
     with np.load(tmp_path / "eval" / "7.npz") as found:
         np.testing.assert_array_equal(found["unseen_code"], DATABASE[1:])
         assert (int(found["bits"]), str(found["split_hash"])) == (4, "abc")
+
+
+def test_queries_without_a_relevant_item_are_counted_beside_each_database():
+    packed = {"query": np.repeat(QUERY, 3, axis=0), "train": DATABASE, "unseen": DATABASE[[1, 3]]}
+    label = {
+        "query": np.eye(3)[[0, 2, 1]],
+        "train": DATABASE_LABEL,
+        "unseen": DATABASE_LABEL[[1, 3]],
+    }
+    ranked = results.rank(packed, label, bits=4)
+    assert [result.without_relevant for result in ranked.values()] == [1, 2]
+    text = results.table(
+        ranked, {}, {part: np.arange(len(codes)) for part, codes in packed.items()}
+    )
+    assert text.endswith(
+        "\ndatabase=train: 1 of 3 queries have no relevant item in it; each counts 0."
+        "\ndatabase=unseen: 2 of 3 queries have no relevant item in it; each counts 0."
+    )

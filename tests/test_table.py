@@ -39,6 +39,48 @@ def test_one_label_a_row_is_no_multi_label_set(made):
     assert not source.multilabel
 
 
+def names_of(made, *labels):
+    """The label names and notes of a table of these cells."""
+    files = ("a.jpg", '"b, c.jpg"', "sub/d.jpg")
+    rows = [f"{file},{label}" for file, label in zip(files, labels, strict=False)]
+    source = read(made, "\n".join(["path,labels", *rows]))
+    return source.label_names, source.notes
+
+
+@pytest.mark.parametrize("name", ["nan", "NaN", "N/A", "n/a", "NULL", "None", "#N/A", "<NA>", "-"])
+def test_labels_that_may_mean_none_are_literal_and_named(made, name):
+    names, notes = names_of(made, "cat", f" {name} ", f"cat|{name}")
+    assert names == tuple(sorted(["cat", name]))
+    (note,) = notes
+    assert note.startswith(f"Labels that may mean that there is none: {name!r} (2 rows). Each is")
+
+
+@pytest.mark.parametrize(
+    ("first", "second"),
+    [
+        ("Cat", "cat"),
+        ("sea  dog", "sea dog"),
+        ("Straße", "STRASSE"),
+        ("\u212aelvin", "kelvin"),  # the sign of the unit
+        ("\uff23at", "cat"),  # full width
+        ("e\u0301cole", "\u00c9cole"),  # an accent of its own, or not
+        ("ca\u200bt", "cat"),  # a blank of no width
+        ("İ", "i̇"),
+    ],
+)
+def test_labels_that_look_alike_are_literal_and_named(made, first, second):
+    names, notes = names_of(made, first, second, "dog")
+    assert names == tuple(sorted([first, second, "dog"]))
+    (note,) = notes
+    both = " and ".join(f"{name!r} (1 rows)" for name in sorted([first, second]))
+    assert note.startswith(f"Labels that differ in case or blanks only: {both}. Each is taken")
+
+
+def test_labels_that_differ_are_not_named(made):
+    assert names_of(made, "cat", "cats", "nana|none of these|NaN value")[1] == ()
+    assert names_of(made, "cat ", " cat", "cat") == (("cat",), ())
+
+
 def test_the_split_column_is_official(made):
     text = "id,split,labels,path\n7,train|database,cat,a.jpg\n8,,cat,sub/d.jpg\n9,query,dog,{}\n"
     source = read(made, text.format('"b, c.jpg"'))

@@ -81,6 +81,11 @@ def _npz_labels(path, label, classes):
                 f"{path}: `labels` go up to {label.max():,}; wanted are class numbers below "
                 f"{MOST_CLASSES:,}."
             )
+        if label.min() == 1 and label.max() == classes:
+            raise ValueError(
+                f"{path}: `labels` go from 1 to {classes}; wanted are 0 to {classes - 1}: subtract "
+                "1 from each."
+            )
         if not classes and label.min() >= 0:
             check_numbers(label, f"{path}: `labels`", "name every number in `label_names`")
         return multi_hot(label, classes or int(label.max()) + 1)
@@ -127,19 +132,16 @@ def idx(data_dir: epath.PathLike) -> Source:
                 f"wanted are one or more, as many labels, and images like {image[0].shape[1:]}."
             )
     number_C, class_N = np.unique(np.concatenate(label), return_inverse=True)
-    notes = []
-    if number_C[-1] != len(number_C) - 1:
-        notes.append(
-            f"Of the labels from 0 to {number_C[-1]}, {len(number_C)} occur: only these are classes."
-        )
+    classes, last = len(number_C), number_C[-1]
+    note = f"Of the labels from 0 to {last}, {classes} occur: only these are classes."
     is_query_N = np.arange(len(class_N)) >= len(label[0])
     return Source(
         name="idx",
         images=ArrayImages(np.concatenate(image)[..., None]),
-        label_NxC=multi_hot(class_N, len(number_C)),
+        label_NxC=multi_hot(class_N, classes),
         label_names=tuple(map(str, number_C)),
         official={"train": ~is_query_N, "query": is_query_N},
-        notes=tuple(notes),
+        notes=(note,) if last >= classes else (),
     )
 
 
