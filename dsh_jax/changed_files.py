@@ -102,12 +102,13 @@ def _renamed(
     root: str, kept: Iterable[str], meant: set[str], seen: Mapping[str, Finding | None]
 ) -> dict[str, Finding]:
     """Return names that stand for a file of the list by another case, where case does not count."""
-    folded = {_fold(name): name for name in meant}
+    rest = [name for name in kept if name not in meant]
+    folded = {_fold(name): name for name in meant} if rest else {}
     found = {}
-    for name in kept:
-        other = folded.get(_fold(name), name)
+    for name in rest:
+        other = folded.get(_fold(name))
         is_there = seen[name] is None or seen[name].verdict is not Verdict.VANISHED
-        if name not in meant and other != name and is_there and not _is_listed(root, name):
+        if other and is_there and not _is_listed(root, name):
             found[name] = Finding(Verdict.VANISHED, f"it is {other} now")
     return found
 

@@ -125,9 +125,10 @@ def _compare(index: Any, packed_NxW: np.ndarray, size: int) -> tuple[bool, int]:
     as_one_N = np.ascontiguousarray(packed_NxW).view(np.dtype((np.void, width)))[:, 0]
     if kind != "hash":
         held_MxW = index.reconstruct_n(0, held)
+        if held <= rows and np.array_equal(held_MxW, packed_NxW[:held]):
+            return True, held
         as_one_M = held_MxW.view(np.dtype((np.void, width)))[:, 0]
-        kept = int(np.isin(as_one_M, as_one_N).sum())
-        return held <= rows and np.array_equal(held_MxW, packed_NxW[:held]), kept
+        return False, int(np.isin(as_one_M, as_one_N).sum())
     # It gives back no codes, but all rows that have one, from the bucket of its first bits.
     index.nflip = 0
     _, first_U, which_N = np.unique(as_one_N, return_index=True, return_inverse=True)

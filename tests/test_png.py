@@ -119,6 +119,7 @@ def test_a_second_packet_is_never_made(name, tmp_path):
         (chunk(b"zTXt", RAW), "zTXt chunk of its XMP packet is malformed"),
         (chunk(b"zTXt", RAW + compressed(bytes(20 << 20))), "is cut, or larger than 12,582,912"),
     ],
+    ids=range(13),
 )
 def test_a_damaged_carrier_is_refused_with_advice_that_loses_nothing(carrier, why, tmp_path):
     (tmp_path / "a.png").write_bytes(with_chunks(carrier))
