@@ -124,11 +124,11 @@ class FileImages:
         name_N = tf.constant(self.name_N.tolist())
 
         @tf.autograph.experimental.do_not_convert
-        def path(row):
-            return tf.strings.join([self.root, name_N[row]], os.sep)
+        def paths(row_G):
+            return tf.strings.join([self.root, tf.gather(name_N, row_G)], os.sep)
 
-        read = fast.images(rows.map(path), self.side, self.side, self.fit)
-        return read.map(lambda image, size: image)
+        groups = rows.batch(fast.GROUP).map(paths)
+        return fast.images(groups, self.side, self.side, self.fit)
 
     def path(self, row: int) -> str:
         """Return the path of a row's file."""

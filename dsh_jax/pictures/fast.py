@@ -8,66 +8,70 @@ from __future__ import annotations
 
 import functools
 import os
+import stat
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from dsh_jax.pictures import decode, kinds, reader
-from dsh_jax.pictures.errors import UnreadableError
+from dsh_jax.pictures import kinds, reader
 from dsh_jax.pictures.fit import Fit, ratio
 
 if TYPE_CHECKING:
     import tensorflow as tf
 
-GROUP = 8  # files that are looked at in one call
+GROUP = 32  # files that are looked at in one call
+OPEN = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
 RATIOS = (1, 2, 4, 8)
 PILLOW, PNG, JPEG = 0, 1, 2  # ways to decode; JPEG + i at 1/RATIOS[i]
 # Paths of files, damaged a little, that TensorFlow has refused and Pillow reads.
 REFUSED: set[bytes] = set()
 
 
-def images(paths: tf.data.Dataset, height: int, width: int, fit: Fit) -> tf.data.Dataset:
-    """Return (uint8 [height, width, 3], int32 (width, height) of the file) of each path, in order.
+def images(
+    groups: tf.data.Dataset, height: int, width: int, fit: Fit, *, sizes: bool = False
+) -> tf.data.Dataset:
+    """Return the picture of each path, uint8 [height, width, 3], in their order.
 
     A file that cannot be read raises tf.errors.OpError when it is its turn, and no other.
 
     Args:
-      paths: scalars.
+      groups: of paths, each [about `GROUP`]: they are looked at together.
       height, width, fit: see `fit.box`.
+      sizes: return (picture, int32 (width, height) of the file) instead.
     """
     import tensorflow as tf
 
     @tf.autograph.experimental.do_not_convert
     def look(path_G):
-        looked = functools.partial(_look, height=height, width=width, fit=fit)
-        data_G, way_G, size_Gx2 = tf.numpy_function(
-            looked, [path_G], [tf.string, tf.int32, tf.int32]
-        )
-        size_Gx2 = tf.ensure_shape(size_Gx2, (None, 2))
-        return path_G, tf.ensure_shape(data_G, (None,)), tf.ensure_shape(way_G, (None,)), size_Gx2
+        one = functools.partial(_look, height=height, width=width, fit=fit)
+        file_G, fact_Gx3 = tf.numpy_function(one, [path_G], [tf.string, tf.int32])
+        return tf.ensure_shape(file_G, (None,)), tf.ensure_shape(fact_Gx3, (None, 3))
 
     @tf.autograph.experimental.do_not_convert
-    def decoded(path, data, way, size):
+    def decoded(file, fact_3):
         def by_pillow():
             pixels = functools.partial(_pixels, height=height, width=width, fit=fit)
-            return tuple(tf.numpy_function(pixels, [path], [tf.uint8, tf.int32]))
+            image, size = tf.numpy_function(pixels, [file], [tf.uint8, tf.int32])
+            return (image, size) if sizes else image
 
         def by_png():
-            return tf.io.decode_png(data, channels=3), size
+            image = tf.io.decode_png(file, channels=3)
+            return (image, fact_3[1:]) if sizes else image
 
         def by_jpeg(part):
-            image = tf.io.decode_jpeg(data, channels=3, ratio=part, dct_method="INTEGER_ACCURATE")
-            return image, size
+            image = tf.io.decode_jpeg(file, channels=3, ratio=part, dct_method="INTEGER_ACCURATE")
+            return (image, fact_3[1:]) if sizes else image
 
         # Functions: only the way taken runs.
         ways = [by_pillow, by_png, *(functools.partial(by_jpeg, part) for part in RATIOS)]
-        image, size = tf.switch_case(way, ways)
-        image = tf.ensure_shape(image, (None, None, 3))
-        return fitted(image, height, width, fit), tf.ensure_shape(size, (2,))
+        found = tf.switch_case(fact_3[0], ways)
+        image, size = found if sizes else (found, None)
+        image = fitted(tf.ensure_shape(image, (None, None, 3)), height, width, fit)
+        return (image, tf.ensure_shape(size, (2,))) if sizes else image
 
-    groups = paths.batch(GROUP).map(look, num_parallel_calls=reader.CORES, deterministic=True)
-    return groups.unbatch().map(decoded, num_parallel_calls=reader.CORES, deterministic=True)
+    looked = groups.map(look, num_parallel_calls=reader.CORES, deterministic=True)
+    return looked.unbatch().map(decoded, num_parallel_calls=reader.CORES, deterministic=True)
 
 
 def read_all(
@@ -99,7 +103,8 @@ def _many(height: int, width: int, fit: Fit) -> Callable[[tf.Tensor], tuple[tf.T
     import tensorflow as tf
 
     def read(path_N):
-        found = images(tf.data.Dataset.from_tensor_slices(path_N), height, width, fit)
+        groups = tf.data.Dataset.from_tensor_slices(path_N).batch(GROUP)
+        found = images(groups, height, width, fit, sizes=True)
         placed = tf.data.Dataset.zip(tf.data.Dataset.range(tf.size(path_N, tf.int64)), found)
         whole = placed.ignore_errors().batch(tf.size(path_N, tf.int64))
         place_M, (image_MxHxWx3, size_Mx2) = whole.get_single_element()
@@ -145,34 +150,35 @@ def resize(image: tf.Tensor, height: int, width: int) -> tf.Tensor:
     return tf.ensure_shape(tf.cast(resized + 0.5, tf.uint8), (height, width, image.shape[-1]))
 
 
-def _look(
-    path_G: np.ndarray, height: int, width: int, fit: Fit
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Return the bytes of plain files, how each is decoded, and (width, height) of the plain."""
-    data_G = np.full(len(path_G), b"", object)
-    way_G, size_Gx2 = np.zeros(len(path_G), np.int32), np.zeros((len(path_G), 2), np.int32)
+def _look(path_G: np.ndarray, height: int, width: int, fit: Fit) -> tuple[np.ndarray, np.ndarray]:
+    """Return the bytes of plain files and the paths of others; the way to decode each, its size."""
+    file_G, fact_Gx3 = path_G.copy(), np.zeros((len(path_G), 3), np.int32)
     for row, path in enumerate(path_G):
         data = b"" if path in REFUSED else _bytes(path)
         found = kinds.plain(data)
-        if found is None:
-            continue
-        data_G[row], size_Gx2[row] = data, (found.width, found.height)
-        way_G[row] = PNG
-        if found.form == "jpeg":
-            part = ratio(found.height, found.width, height, width, fit)
-            way_G[row] = JPEG + RATIOS.index(part)
-    return data_G, way_G, size_Gx2
+        if found is not None:
+            way = PNG
+            if found.form == "jpeg":
+                part = ratio(found.height, found.width, height, width, fit)
+                way = JPEG + RATIOS.index(part)
+            file_G[row], fact_Gx3[row] = data, (way, found.width, found.height)
+    return file_G, fact_Gx3
 
 
 def _bytes(path: bytes) -> bytes:
-    """Return the bytes of a file that may be plain, or nothing."""
+    """Return the bytes of a file that may be plain, or nothing: then Pillow has the word."""
     try:
-        decode.check_regular(path)
-        with open(path, "rb", buffering=0) as file:
-            head = file.read(8)
-            return head + file.read() if kinds.may_be_plain(head) else b""
-    except (OSError, UnreadableError):
-        return b""  # Pillow says why
+        file = os.open(path, OPEN)  # a pipe is not waited for
+    except OSError:
+        return b""
+    try:
+        status = os.fstat(file)
+        head = os.read(file, 8) if stat.S_ISREG(status.st_mode) else b""
+        return head + os.read(file, status.st_size) if kinds.may_be_plain(head) else b""
+    except OSError:
+        return b""
+    finally:
+        os.close(file)
 
 
 def _pixels(path: bytes, height: int, width: int, fit: Fit) -> tuple[np.ndarray, np.ndarray]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import io
 import struct
+import zlib
 from collections.abc import Mapping
 from typing import BinaryIO
 
@@ -18,7 +19,8 @@ from dsh_jax.pictures import depth
 
 WIDTH, HEIGHT, BITS, COMPRESSION, PHOTOMETRIC = 256, 257, 258, 259, 262
 ORIENTATION, SAMPLES, COUNTS, PREDICTOR, TILE_WIDTH, TILE_COUNTS = 274, 277, 279, 317, 322, 325
-RAW = 1  # of COMPRESSION
+OFFSETS, ROWS = 273, 278
+RAW, DEFLATE = 1, (8, 32946)  # of COMPRESSION
 WHITE_IS_ZERO, BLACK_IS_ZERO = 0, 1  # of PHOTOMETRIC
 TYPES = {3: "H", 4: "L", 16: "Q"}  # of a tag's value
 
@@ -86,16 +88,21 @@ def _tags(file: BinaryIO) -> Tags | None:
 
 
 def _is_in_words(data: bytes, tags: Tags, bits: int) -> bool:
-    """Return whether each number has 16 bits of its own, and is not packed behind the last one."""
-    if tags.get(COMPRESSION, RAW) == RAW:
+    """Return whether each number has 16 bits of its own, and is not packed behind the last one.
+
+    The standard packs them; not all who write do. What other compressions hold is taken as packed.
+    """
+    compression, height = tags.get(COMPRESSION, RAW), tags[HEIGHT]
+    if compression == RAW:
         there = sum(tags.get(COUNTS, tags.get(TILE_COUNTS, (len(data) - 8,))))
-        packed = -(-tags[WIDTH] * bits // 8) * tags[HEIGHT]
-        return there != packed and there >= 2 * tags[WIDTH] * tags[HEIGHT]
-    try:
-        _decoded(data, tags, {PHOTOMETRIC: BLACK_IS_ZERO, ORIENTATION: 1} | _as_bytes(tags, 16))
-    except Exception:  # there is less than that
+    elif compression in DEFLATE and OFFSETS in tags:
+        height = min(height, tags.get(ROWS, height))  # of the first strip
+        most = 2 * tags[WIDTH] * height
+        there = len(zlib.decompressobj().decompress(data[tags[OFFSETS][0] :], most))
+    else:
         return False
-    return True
+    packed = -(-tags[WIDTH] * bits // 8) * height
+    return there != packed and there >= 2 * tags[WIDTH] * height
 
 
 def _as_bytes(tags: Tags, bits: int) -> dict[int, int]:
