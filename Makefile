@@ -1,8 +1,10 @@
 # `make demo` and `make test` do all their set-up from nothing, in .venv, and repeat cheaply.
 PYTHON ?= python3
 BIN = .venv/bin
+NUMBERS = $(patsubst %,tests/test_%.py,sums metrics radius_metrics ranked graded statistics presets results \
+	counts linear losses loss_bounds pairs triplets centres semi objectives methods rows itq sdh spectral lsh cnnh)
 
-.PHONY: demo test lint clean
+.PHONY: demo test narrow lint clean
 
 demo: .venv/ready
 	$(BIN)/python -m experiments.train --config=configs/digits.py --workdir=runs/digits
@@ -10,6 +12,10 @@ demo: .venv/ready
 
 test: .venv/ready lint
 	$(BIN)/python -m pytest -m "not slow" -n 2
+
+# The numbers, as a processor with vectors of 256 bits adds them up.
+narrow: .venv/ready
+	XLA_FLAGS=--xla_cpu_max_isa=AVX2 $(BIN)/python -m pytest -m "not slow" -n 2 $(NUMBERS)
 
 lint: .venv/ready
 	$(BIN)/ruff check .
