@@ -2,6 +2,7 @@
 
 A map, in the order in which data flows; import what you need, nothing happens at import:
 
+    pictures        from a file to pixels: the one reader of training and encoding
     data.sources    images with labels by name: our data sets, people's own, TFDS
     data.source     their one form; data.images: arrays, or files decoded as they are read
     data.cache      photographs decoded once and kept
@@ -49,7 +50,7 @@ A map, in the order in which data flows; import what you need, nothing happens a
     report          the HTML page
     plots           line plots
     exported        a run without its data: `load`; fingerprint, its name
-    image_encoder   images in, codes out; image_files and image_names, what is read
+    image_encoder   images in, codes out; image_names, which are meant
     encode_files    any number of files; image_codes, the file of their codes
     annotation      codes in images, as XMP; annotated, folders of them
     search_page     neighbours as a page
