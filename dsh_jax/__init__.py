@@ -2,6 +2,7 @@
 
 A map, in the order in which data flows; import what you need, nothing happens at import:
 
+    pictures        from a file to pixels: the one reader of training and encoding
     data.sources    images with labels by name: our data sets, people's own, TFDS
     data.source     their one form; data.images: arrays, or files decoded as they are read
     data.cache      photographs decoded once and kept

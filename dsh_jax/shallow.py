@@ -168,6 +168,8 @@ def run(
             f"there are {parallel.process_count()} processes, but {config.method} is fitted by "
             "one: start a single one."
         )
+    for note in (*source.notes, *split.notes):
+        logging.info("%s", note)
     started = time.monotonic()
     if feature_NxD is None:
         options = config.shallow

@@ -173,8 +173,10 @@ def _bytes(path: bytes) -> bytes:
         return b""
     try:
         status = os.fstat(file)
-        head = os.read(file, 8) if stat.S_ISREG(status.st_mode) else b""
-        return head + os.read(file, status.st_size) if kinds.may_be_plain(head) else b""
+        if not stat.S_ISREG(status.st_mode) or not kinds.may_be_plain(os.read(file, 8)):
+            return b""
+        os.lseek(file, 0, os.SEEK_SET)
+        return os.read(file, status.st_size)
     except OSError:
         return b""
     finally:
