@@ -401,7 +401,7 @@ def has_label(label_BxC: jax.Array, is_labelled_B: jax.Array) -> jax.Array:
       AssertionError: where the rows differ in number.
     """
     chex.assert_equal_shape_prefix([label_BxC, is_labelled_B], 1)
-    return is_labelled_B & (label_BxC > 0).any(-1)
+    return is_labelled_B & (label_BxC != 0).any(-1)  # so that a label that is no number shows
 
 
 def check_unit(name: str, value: jax.Array) -> None:

@@ -184,6 +184,8 @@ def train_step(
         draw = jax.vmap(lambda key: jax.random.normal(key, image.shape[1:]))
         seen = image + noise * draw(noise_key_B)
 
+    frozen = {"freeze_encoder": True} if freeze_encoder else {}
+
     def loss_fn(params):
         outputs, updated = model.apply(
             {"params": params, "batch_stats": state.batch_stats},
@@ -191,8 +193,8 @@ def train_step(
             beta=steepness,
             train=True,
             decode=decode,
-            freeze_encoder=freeze_encoder,
             mutable=["batch_stats"],
+            **frozen,
         )
         total, terms = objective(outputs, image, batch, axis_name)
         if losses.is_on(penalty):
