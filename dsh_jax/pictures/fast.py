@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from dsh_jax.pictures import kinds, reader
+from dsh_jax.pictures.errors import UnreadableError
 from dsh_jax.pictures.fit import Fit, ratio
 
 if TYPE_CHECKING:
@@ -53,6 +54,10 @@ def images(
         def by_pillow():
             pixels = functools.partial(_pixels, height=height, width=width, fit=fit)
             image, size = tf.numpy_function(pixels, [file], [tf.uint8, tf.int32])
+            # An error of Python would be logged with all of its traceback.
+            is_read = tf.debugging.Assert(tf.size(image) > 0, ["cannot be read", file])
+            with tf.control_dependencies([is_read]):
+                image = tf.identity(image)
             return (image, size) if sizes else image
 
         def by_png():
@@ -184,6 +189,9 @@ def _bytes(path: bytes) -> bytes:
 
 
 def _pixels(path: bytes, height: int, width: int, fit: Fit) -> tuple[np.ndarray, np.ndarray]:
-    """Return what `reader.pixels` returns, as arrays."""
-    image, size = reader.pixels(path, height, width, fit)
+    """Return what `reader.pixels` returns, as arrays; empty where the file cannot be read."""
+    try:
+        image, size = reader.pixels(path, height, width, fit)
+    except UnreadableError:
+        image, size = np.zeros((0, 0, 3), np.uint8), (0, 0)
     return image, np.array(size, np.int32)
