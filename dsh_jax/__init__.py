@@ -34,6 +34,7 @@ A map, in the order in which data flows; import what you need, nothing happens a
     encode          images to codes
     codes           bits, bytes, distances: the bit order
     retrieval       distance counts, top-k search, weighted and asymmetric distances
+    sums            long sums of float32, the same on every processor
     metrics         every tie-aware metric as a function of the counts
     radius_metrics  those within a Hamming radius
     graded          those of graded relevance
@@ -46,6 +47,7 @@ A map, in the order in which data flows; import what you need, nothing happens a
     shallow         runs of methods that fit features
     comparison      tables beside the paper's
     gallery         neighbours and reconstructions of a run
+    reconstruction  images as the decoder rebuilds them, and by which state
     contact_sheet   many images on one
     report          the HTML page
     plots           line plots

@@ -135,3 +135,15 @@ def test_finite_metrics_become_floats():
 def test_a_term_that_is_not_finite_is_named(metrics, message):
     with pytest.raises(FloatingPointError, match=message):
         check_finite(3, metrics)
+
+
+def test_a_run_of_an_earlier_version_can_be_read_but_not_resumed(tmp_path):
+    config = tiny.config()
+    saved = json.loads(json.dumps(config.to_dict()))
+    del saved["training"]["freeze"], saved["deep"]["pairwise"]
+    saved["optimizer"]["weight_decay_kernels"] = "all"
+    (tmp_path / "config.json").write_text(json.dumps(saved))
+    found = run.read_config(epath.Path(tmp_path))
+    assert flatten(found.to_dict()) == flatten(config.to_dict())
+    with pytest.raises(ValueError, match=r"weight_decay_kernels: was 'all', now 'trained'"):
+        open_run(config, tmp_path)
