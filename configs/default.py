@@ -23,13 +23,13 @@ def get_config(variant: str = "intended") -> ConfigDict:
     config = ConfigDict()
     config.variant = variant
     config.seed = 0  # of parameters, shuffling and augmentation
-    # dhs (the paper's), another deep one (see dsh_jax/methods.py), or lsh | sh | itq | sdh, which
-    # fit features (see dsh_jax/shallow.py).
+    # dhs (the paper's), another deep one (see dsh_jax/methods/deep.py), or lsh | sh | itq | sdh,
+    # which fit features (see dsh_jax/methods/shallow.py).
     config.method = "dhs"
 
     # Of experiments.sweep: settings and their values, (("model.bits", (12, 24)), ("seed", (0, 1))).
     config.sweep = ()  # a run has none
-    config.sweep_kind = "grid"  # grid | zip | random, see dsh_jax/sweep.py
+    config.sweep_kind = "grid"  # grid | zip | random, see dsh_jax/sweeps/sweep.py
     config.sweep_points = 0  # how many, of random
     config.sweep_seed = 0  # of random and of a search
 

@@ -11,9 +11,11 @@ import numpy as np
 from jax import lax
 from jax.scipy.special import entr
 
+from dsh_jax.typed import Array, jit
 
-@jax.jit
-def binarize(logit_NxK: jax.Array) -> jax.Array:
+
+@jit
+def binarize(logit_NxK: Array) -> jax.Array:
     """Threshold logits at zero: bit = 1 where logit > 0, else 0.
 
     Args:
@@ -22,11 +24,11 @@ def binarize(logit_NxK: jax.Array) -> jax.Array:
     Returns:
       uint8 array of 0 and 1, shape (N, K).
     """
-    return (logit_NxK > 0).astype(jnp.uint8)
+    return jnp.greater(logit_NxK, 0).astype(jnp.uint8)
 
 
-@jax.jit
-def pack_bits(bit_NxK: jax.Array) -> jax.Array:
+@jit
+def pack_bits(bit_NxK: Array) -> jax.Array:
     """Pack bits into bytes, little-endian: bit k is bit (k mod 8) of byte floor(k/8).
 
     The order is that of `numpy.packbits(bitorder="little")` and of FAISS.
@@ -41,7 +43,7 @@ def pack_bits(bit_NxK: jax.Array) -> jax.Array:
 
 
 @functools.partial(jax.jit, static_argnames="bits")
-def unpack_bits(packed_NxW: jax.Array, bits: int) -> jax.Array:
+def unpack_bits(packed_NxW: Array, bits: int) -> jax.Array:
     """Unpack bytes into bits: the inverse of `pack_bits`.
 
     Args:
@@ -58,8 +60,8 @@ def unpack_bits(packed_NxW: jax.Array, bits: int) -> jax.Array:
     return jnp.unpackbits(packed_NxW, axis=-1, count=bits, bitorder="little")
 
 
-@jax.jit
-def pack_words(packed_NxW: jax.Array) -> jax.Array:
+@jit
+def pack_words(packed_NxW: Array) -> jax.Array:
     """Join bytes into zero-padded 32-bit words: fewer, wider operations, the same distances.
 
     Args:
@@ -73,8 +75,8 @@ def pack_words(packed_NxW: jax.Array) -> jax.Array:
     return lax.bitcast_convert_type(padded_NxVx4, jnp.uint32)
 
 
-@jax.jit
-def hamming_distance(packed_QxW: jax.Array, packed_RxW: jax.Array) -> jax.Array:
+@jit
+def hamming_distance(packed_QxW: Array, packed_RxW: Array) -> jax.Array:
     """Count differing bits: d(q, r) = popcount(q XOR r).
 
     Args:
@@ -97,7 +99,7 @@ def hamming_distance(packed_QxW: jax.Array, packed_RxW: jax.Array) -> jax.Array:
     return lax.population_count(differs_QxRxW).astype(jnp.int32).sum(axis=-1)
 
 
-def code_health(bit_NxK: jax.Array, bcoding_NxK: jax.Array) -> dict[str, jax.Array | float]:
+def code_health(bit_NxK: Array, bcoding_NxK: Array) -> dict[str, jax.Array | float]:
     """Describe how well a set of codes uses its bits.
 
     Runs on the host: counting distinct codes needs a sort of whole rows.
@@ -140,7 +142,7 @@ def code_health(bit_NxK: jax.Array, bcoding_NxK: jax.Array) -> dict[str, jax.Arr
     }
 
 
-def check_codes(packed_NxW: jax.Array, name: str, *, bits: int | None = None) -> None:
+def check_codes(packed_NxW: Array, name: str, *, bits: int | None = None) -> None:
     """Refuse anything but a non-empty (N, W) uint8 array, W = ceil(bits/8) where bits is given.
 
     Args:

@@ -17,6 +17,8 @@ import numpy as np
 from jax.experimental import multihost_utils
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
+from dsh_jax.typed import Array
+
 AXIS = "batch"
 
 
@@ -299,7 +301,7 @@ def prefetch(batches: Iterable[Any], size: int = 2) -> Iterator[Any]:
         thread.join()
 
 
-def all_rows(value_BxF: jax.Array, axis_name: str | None) -> jax.Array:
+def all_rows(value_BxF: Array, axis_name: str | None) -> Array:
     """Return the rows of all devices, for losses over pairs or triplets.
 
     Args:

@@ -13,6 +13,8 @@ from absl import app, flags, logging
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "0")
 
+# What those who only use codes do without.
+LEFT_OUT = ("tensorflow", "tensorflow_datasets", "tensorboard", "clu")
 REQUEUE = 85  # exit code of a command that was asked to stop and can go on
 
 
@@ -83,3 +85,10 @@ def clear_errors() -> Iterator[None]:
         if logging.get_verbosity() > 0:
             raise
         sys.exit(f"error: {error}")
+    except ModuleNotFoundError as error:
+        if error.name not in LEFT_OUT or logging.get_verbosity() > 0:
+            raise
+        sys.exit(
+            f"error: {error.name} is not installed, and training and most data sets need "
+            "TensorFlow and its kin: pip install -e . (requirements-encode.txt leaves them out)."
+        )

@@ -18,15 +18,16 @@ from absl import app, flags
 from etils import epath
 from ml_collections import ConfigDict, config_flags
 
-from experiments import console  # first: it quiets TensorFlow before its import
-
-from dsh_jax import build, contact_sheet, parallel, plots  # isort: skip
-from dsh_jax.data import pipeline, splits, summary  # isort: skip
-from dsh_jax.data.files import SKIPPABLE, parse_skip, reasons_of  # isort: skip
-from dsh_jax.data.images import FileImages  # isort: skip
-from dsh_jax.data.lists import write_lists  # isort: skip
-from dsh_jax.data.source import Source  # isort: skip
-from dsh_jax.stages import augmentation  # isort: skip
+from dsh_jax import parallel, plots
+from dsh_jax.data import pipeline, splits, summary
+from dsh_jax.data.files import SKIPPABLE, parse_skip, reasons_of
+from dsh_jax.data.images import FileImages
+from dsh_jax.data.lists import write_lists
+from dsh_jax.data.source import Source
+from dsh_jax.report import contact_sheet
+from dsh_jax.training import build
+from dsh_jax.training.stages import augmentation
+from experiments import console
 
 _CONFIG = config_flags.DEFINE_config_file("config", None, "Config, e.g. configs/mirflickr.py.")
 _OUT = flags.DEFINE_string("out", None, "Folder of the pictures; runs/data/<name> without it.")

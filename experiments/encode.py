@@ -13,7 +13,7 @@ the command to go on after a stop, or to bring the output in step with the image
 added, those that were replaced under their names are encoded again. Size and time of a file tell,
 and a hash of its content where the time is another; --verify compares the hash of every file.
 Images that are not there any more are named and keep their codes, which experiments.search marks;
---prune drops them, but never all of them. `dsh_jax.image_codes.load` reads the output.
+--prune drops them, but never all of them. `dsh_jax.collection.image_codes.load` reads the output.
 
 --annotate writes copies of the images that carry code, bits and model as XMP (JPEG, PNG, WebP).
 Only a picture that is the one that was encoded is copied. Copies are replaced when the image or its
@@ -33,13 +33,13 @@ from absl import app, flags
 from etils import epath
 from PIL import Image
 
-from experiments import console  # first: it quiets TensorFlow before its import
-
-from dsh_jax import annotated, annotated_index, encode_files, exported  # isort: skip
-from dsh_jax import image_codes, image_names  # isort: skip
-from dsh_jax.changed_files import Review  # isort: skip
-from dsh_jax.image_encoder import BATCH  # isort: skip
-from dsh_jax.image_names import printable  # isort: skip
+from dsh_jax.collection import encode_files, file_names, image_codes
+from dsh_jax.collection.annotation import annotated, stored_codes
+from dsh_jax.collection.changed_files import Review
+from dsh_jax.collection.encoder import BATCH
+from dsh_jax.collection.file_names import printable
+from dsh_jax.runs import exported
+from experiments import console
 
 _WORKDIR = flags.DEFINE_string("workdir", None, "Folder of a trained run.")
 _MODEL = flags.DEFINE_string("model", None, "Folder of an export, in place of a run.")
@@ -90,7 +90,7 @@ def check_flags() -> None:
 def list_images(path: epath.Path) -> tuple[epath.Path, list[str]]:
     """Return the folder and the names of the images that are meant; say what is left alone."""
     if path.is_dir():
-        names, others = image_names.of_folder(path)
+        names, others = file_names.of_folder(path)
         if others:
             print(
                 f"{len(others):,} files have no ending of an image and are left alone, such as "
@@ -99,7 +99,7 @@ def list_images(path: epath.Path) -> tuple[epath.Path, list[str]]:
         return path, names
     if not path.is_file():
         raise ValueError(f"--images={path} is not there: pass a folder of images, or a list")
-    return path.parent, image_names.of_list(path, allow_outside=_ALLOW_OUTSIDE.value)
+    return path.parent, file_names.of_list(path, allow_outside=_ALLOW_OUTSIDE.value)
 
 
 def said_of(codes: image_codes.ImageCodes) -> str:
@@ -131,7 +131,7 @@ def show_review(review: Review, failures: Mapping[str, str], out: str) -> None:
 
 def read_annotations() -> int:
     """Make the file of codes from annotated images."""
-    index, notes = annotated_index.index_of(
+    index, notes = stored_codes.index_of(
         _READ.value, fingerprint=_FINGERPRINT.value, strict=_STRICT.value
     )
     image_codes.save(_OUT.value, index)

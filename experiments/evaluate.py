@@ -8,7 +8,7 @@ python -m experiments.evaluate --codes=codes.npz --k=100,1000 --presets=hashnet@
 settings: the run's network encodes the images, none of which it was trained on. The numbers go to
 the run's eval/on_digits.json, and the report shows them.
 
-Which files --codes takes is said in `dsh_jax.code_files.load`.
+Which files --codes takes is said in `dsh_jax.evaluation.code_files.load`.
 """
 
 import dataclasses
@@ -20,23 +20,16 @@ from absl import app, flags, logging
 from etils import epath
 from ml_collections import config_flags
 
-from experiments import console  # first: it quiets TensorFlow before its import
-
-from dsh_jax import (  # isort: skip
-    build,
-    code_files,
-    codes,
-    cross_domain,
-    evaluate,
-    gallery,
-    plots,
-    presets,
-    report_cross,
-    results,
-    shallow,
-)
-from dsh_jax.code_set import CodeSet  # isort: skip
-from dsh_jax.run import read_config  # isort: skip
+from dsh_jax import codes, plots
+from dsh_jax.evaluation import code_files, results
+from dsh_jax.evaluation.code_set import CodeSet
+from dsh_jax.methods.shallow import METHODS
+from dsh_jax.metrics import presets
+from dsh_jax.report import other_data
+from dsh_jax.runs import cross_domain, evaluate, gallery
+from dsh_jax.training import build
+from dsh_jax.training.run_folder import read_config
+from experiments import console
 
 _WORKDIR = flags.DEFINE_string("workdir", None, "Folder of the run.")
 _ON = config_flags.DEFINE_config_file(
@@ -72,7 +65,7 @@ def evaluate_run(folder: epath.Path) -> None:
     if unused:
         raise ValueError(f"--{unused[0]} belongs to --codes; leave it out with --workdir")
     config = read_config(folder)
-    if config.method in shallow.METHODS:
+    if config.method in METHODS:
         raise ValueError(
             f"{folder} is a run of {config.method}, which fits features: it has no network to "
             "encode images with. Pass a run of another method."
@@ -86,7 +79,7 @@ def evaluate_run(folder: epath.Path) -> None:
         found = cross_domain.evaluate_on(other, _ON.value, config, described, evaluation)
         lines = [f"on {found.data}", *(f"{name}: {text}" for name, text in found.facts.items())]
         print("\n".join([*lines, "", results.metrics_table(found.metrics), ""]))
-        logging.info("numbers: %s", report_cross.save(folder, found))
+        logging.info("numbers: %s", other_data.save(folder, found))
     page = gallery.report_run(config, described, evaluation, folder)
     logging.info("report: %s", page)
 

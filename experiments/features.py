@@ -5,7 +5,7 @@ python -m experiments.features --config=… --kind=vggf --weights=imagenet-vgg-f
 python -m experiments.features --workdir=runs/cifar-48 --kind=encoder --out=encoder.npy
 
 Writes a float32 array with a row for each image, in the data set's order: its rows are the split's
-row numbers. `dsh_jax.baselines.features.load_features` reads it.
+row numbers. `dsh_jax.methods.features.load_features` reads it.
 """
 
 import time
@@ -16,12 +16,12 @@ from absl import app, flags
 from etils import epath
 from ml_collections import config_flags
 
-from experiments import console  # first: it quiets TensorFlow before its import
-
-from dsh_jax import build, checkpoint  # isort: skip
-from dsh_jax.baselines import features, gist, matconvnet, vggf  # isort: skip
-from dsh_jax.data.source import Source  # isort: skip
-from dsh_jax.run import read_config  # isort: skip
+from dsh_jax.data.source import Source
+from dsh_jax.methods import features
+from dsh_jax.methods.features import gist, matconvnet, vggf
+from dsh_jax.training import build, checkpoint
+from dsh_jax.training.run_folder import read_config
+from experiments import console
 
 _CONFIG = config_flags.DEFINE_config_file("config", None, "Config of the data.")
 _KIND = flags.DEFINE_enum("kind", None, ["pixels", "gist", "vggf", "encoder"], "Which features.")

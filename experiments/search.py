@@ -26,11 +26,13 @@ from absl import app, flags
 from etils import epath
 from PIL import Image
 
-from experiments import console  # first: it quiets TensorFlow before its import
-
-from dsh_jax import changed_files, exported, faiss_file, faiss_index  # isort: skip
-from dsh_jax import image_codes, milvus_index, retrieval, search_page  # isort: skip
-from dsh_jax.run import write_whole  # isort: skip
+from dsh_jax import retrieval
+from dsh_jax.collection import changed_files, image_codes
+from dsh_jax.index import faiss_file, faiss_index, milvus_index
+from dsh_jax.page import hits
+from dsh_jax.runs import exported
+from dsh_jax.training.run_folder import write_whole
+from experiments import console
 
 _INDEX = flags.DEFINE_string("index", None, "File of codes, of experiments.encode.")
 _QUERY = flags.DEFINE_multi_string("query", None, "Image to look for; repeat it for several.")
@@ -86,9 +88,7 @@ def search(packed_QxW: np.ndarray, index: image_codes.ImageCodes, k: int):
     return retrieval.search(packed_QxW, index.packed_NxW, k)
 
 
-def write_json(
-    path: str, index: image_codes.ImageCodes, found: list[search_page.Neighbours]
-) -> None:
+def write_json(path: str, index: image_codes.ImageCodes, found: list[hits.Neighbours]) -> None:
     """Write the neighbours of each query as JSON."""
     queries = [
         {
@@ -135,7 +135,7 @@ def main(argv):
         distance_Qxk, row_Qxk = search(encoder.encode(_QUERY.value), index, k)
         root = os.path.expanduser(_IMAGES.value or index.root)
         found = [
-            search_page.Neighbours(
+            hits.Neighbours(
                 query=query,
                 names=[index.names[row] for row in rows],
                 paths=[os.path.join(root, index.names[row]) for row in rows],
@@ -145,7 +145,7 @@ def main(argv):
             )
             for query, rows, distances in zip(_QUERY.value, row_Qxk, distance_Qxk, strict=True)
         ]
-        print("\n\n".join(map(search_page.table, found)))
+        print("\n\n".join(map(hits.table, found)))
         if not os.path.isdir(root):
             print(
                 f"\nThe images' folder {root or '(none)'} is not there, so whether they still are "
@@ -156,7 +156,7 @@ def main(argv):
         if _HTML.value:
             name = os.path.basename(_INDEX.value)
             title = f"{name} · {len(index.names):,} images · {index.bits} bits"
-            search_page.write_page(_HTML.value, title, found)
+            hits.write_page(_HTML.value, title, found)
 
 
 if __name__ == "__main__":

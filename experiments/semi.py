@@ -18,15 +18,15 @@ from absl import app, flags
 from etils import epath
 from ml_collections import ConfigDict, config_flags
 
-from experiments import console  # first: it quiets TensorFlow before its import
-
-from dsh_jax import ablation, comparison  # isort: skip
-from dsh_jax.ablation import Setting  # isort: skip
-from dsh_jax.data import splits  # isort: skip
-from dsh_jax.run import read_metrics  # isort: skip
-from dsh_jax.sweep import check_points  # isort: skip
-from experiments import sweep, sweep_runs, sweep_status  # isort: skip
-from experiments.sweep_runs import Run  # isort: skip
+from dsh_jax.data import splits
+from dsh_jax.sweeps import ablation, comparison
+from dsh_jax.sweeps.ablation import Setting
+from dsh_jax.sweeps.sweep import check_points
+from dsh_jax.training.records import read_metrics
+from experiments import console, sweep
+from experiments.sweeps import runs as sweep_runs
+from experiments.sweeps import status
+from experiments.sweeps.runs import Run
 
 _LABELS = flags.DEFINE_list(
     "labels", ["10", "60"], "Labelled rows of each class; below 1, the labelled share of all."
@@ -111,7 +111,7 @@ def setting_of(row: str, labels: str, bits: int, runs: Sequence[Run]) -> Setting
     """Return a row's results under one amount of labels and one length."""
     found, reasons = [], []
     for one in runs:
-        record = sweep_status.read_record(one.name, one.point, one.folder.parent)
+        record = status.read_record(one.name, one.point, one.folder.parent)
         if record.state == "finished":
             found.append(metrics_of(one) | {"seed": one.point["seed"]})
         else:

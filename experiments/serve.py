@@ -20,10 +20,11 @@ from absl import app, flags
 from etils import epath
 from PIL import Image
 
-from experiments import console  # first: it quiets TensorFlow before its import
-
-from dsh_jax import exported, image_codes, reconstruction, serve_page  # isort: skip
-from dsh_jax.looked_up import Lookup  # isort: skip
+from dsh_jax.collection import image_codes
+from dsh_jax.page import server
+from dsh_jax.page.lookup import Lookup
+from dsh_jax.runs import exported, reconstruction
+from experiments import console
 
 _WORKDIR = flags.DEFINE_string("workdir", None, "Folder of a trained run.")
 _MODEL = flags.DEFINE_string("model", None, "Folder of an export, in place of a run.")
@@ -88,9 +89,9 @@ def main(argv):
     warnings.simplefilter("error", Image.DecompressionBombWarning)  # it becomes a reason
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))  # so that the folder goes
     with console.clear_errors():
-        asked, listening = lookup(), serve_page.listen(_HOST.value, _PORT.value)
-        with listening, serve_page.temporary_folder(folder()) as temporary:
-            page = serve_page.application(
+        asked, listening = lookup(), server.listen(_HOST.value, _PORT.value)
+        with listening, server.temporary_folder(folder()) as temporary:
+            page = server.application(
                 asked,
                 temporary,
                 most_bytes=round(_MEGABYTES.value * 2**20),
@@ -100,7 +101,7 @@ def main(argv):
             host = f"[{_HOST.value}]" if ":" in _HOST.value else _HOST.value
             port = listening.getsockname()[1]
             print(f"Open http://{host}:{port} in a browser; Ctrl-C ends.", flush=True)
-            serve_page.serve(page, listening)
+            server.serve(page, listening)
 
 
 if __name__ == "__main__":

@@ -10,10 +10,10 @@ python -m experiments.sweep --config=… --workdir=runs/search --search=optuna -
 python -m experiments.sweep --workdir=runs/sweep --collect --against=model.bits
 
 The same command again runs only what is not finished. `--config.sweep_kind=random
---config.sweep_points=20` draws points; see configs/default.py and dsh_jax/sweep.py. Ctrl-C lets
-local runs save; Slurm's go on, and the same command finds them. `vmap` trains runs that differ in
-plain factors and seeds only (see `point.VARIED`) by one compiled program, the others after
-one another.
+--config.sweep_points=20` draws points; see configs/default.py and dsh_jax/sweeps/sweep.py.
+Ctrl-C lets local runs save; Slurm's go on, and the same command finds them. `vmap` trains runs that
+differ in plain factors and seeds only (see `point.VARIED`) by one compiled program, the others
+after one another.
 """
 
 import math
@@ -26,16 +26,18 @@ from absl import app, flags
 from etils import epath
 from ml_collections import ConfigDict, config_flags
 
-from experiments import console  # first: it quiets TensorFlow before its import
-
-from dsh_jax import plots, sweep, sweep_table  # isort: skip
-from experiments import sweep_runs, sweep_status  # isort: skip
-from experiments.sweep_local import Local  # isort: skip
-from experiments.sweep_runs import Launcher, Run  # isort: skip
-from experiments.sweep_search import Search  # isort: skip
-from experiments.sweep_slurm import Slurm  # isort: skip
-from experiments.sweep_status import Table  # isort: skip
-from experiments.sweep_together import Together  # isort: skip
+from dsh_jax import plots
+from dsh_jax.sweeps import run_table, sweep
+from dsh_jax.training.run_folder import OF_SWEEPS
+from experiments import console
+from experiments.sweeps import runs as sweep_runs
+from experiments.sweeps import status
+from experiments.sweeps.local import Local
+from experiments.sweeps.runs import Launcher, Run
+from experiments.sweeps.search import Search
+from experiments.sweeps.slurm import Slurm
+from experiments.sweeps.status import Table
+from experiments.sweeps.together import Together
 
 _CONFIG = config_flags.DEFINE_config_file("config", None, "Config, e.g. configs/mnist.py:modern.")
 _WORKDIR = flags.DEFINE_string("workdir", None, "Folder of the sweep; each run has its own in it.")
@@ -97,7 +99,7 @@ def run_maker(config: ConfigDict, workdir: epath.Path, python: str) -> Callable[
     """Return what makes the run of a point: the config file and every override typed here."""
     flag = flags.FLAGS["config"]
     typed = config_flags.get_override_values(flag)
-    overrides = {key: value for key, value in typed.items() if key not in sweep.FIELDS}
+    overrides = {key: value for key, value in typed.items() if key not in OF_SWEEPS}
     if config.sweep:
         overrides["sweep"] = ()  # the file's
     file = config_flags.get_config_filename(flag)
@@ -114,18 +116,18 @@ def collect(workdir: epath.Path, points: Mapping[str, Mapping]) -> bool:
     """Write the table and the plot of a sweep; return whether every run is finished."""
     if not points:
         raise ValueError(f"{workdir} holds no sweep.json; give --config and --sweep, too.")
-    records = [sweep_status.read_record(name, point, workdir) for name, point in points.items()]
+    records = [status.read_record(name, point, workdir) for name, point in points.items()]
     workdir.mkdir(parents=True, exist_ok=True)
-    (workdir / "sweep.csv").write_text(sweep_table.to_csv(records))
-    (workdir / "sweep.md").write_text(sweep_table.to_markdown(records))
-    print(f"\n{sweep_table.to_markdown(records)}")
+    (workdir / "sweep.csv").write_text(run_table.to_csv(records))
+    (workdir / "sweep.md").write_text(run_table.to_markdown(records))
+    print(f"\n{run_table.to_markdown(records)}")
     for record in records:
         if record.state == "failed":
-            lines = sweep_status.log_lines(workdir / "logs" / f"{record.name}.log")[-5:]
+            lines = status.log_lines(workdir / "logs" / f"{record.name}.log")[-5:]
             print("\n".join([f"{record.name}: {record.reason.partition(':')[0]}", *lines, ""]))
-    key = _AGAINST.value or sweep_table.against_key(records)
+    key = _AGAINST.value or run_table.against_key(records)
     if key and any(record.state == "finished" for record in records):
-        lines = sweep_table.curves(records, key)
+        lines = run_table.curves(records, key)
         # Of random points each is a line by itself: no plot, unless one is asked for.
         is_plot = len(lines) <= MOST_LINES and max(len(line.x) for line in lines) > 1
         if _AGAINST.value or is_plot or len(lines) == 1:

@@ -22,13 +22,16 @@ from absl import app, flags
 from etils import epath
 from ml_collections import ConfigDict
 
-from experiments import console  # first: it quiets TensorFlow before its import
-
-from dsh_jax import build, comparison, plots, printed, radius_metrics, retrieval  # isort: skip
-from dsh_jax import scalable, shallow  # isort: skip
-from dsh_jax.comparison import Row  # isort: skip
-from experiments import sweep, sweep_runs, sweep_status  # isort: skip
-from experiments.sweep_runs import Run  # isort: skip
+from dsh_jax import metrics, plots, retrieval
+from dsh_jax.methods.shallow import METHODS
+from dsh_jax.runs import scalable
+from dsh_jax.sweeps import comparison, printed
+from dsh_jax.sweeps.comparison import Row
+from dsh_jax.training import build
+from experiments import console, sweep
+from experiments.sweeps import runs as sweep_runs
+from experiments.sweeps import status
+from experiments.sweeps.runs import Run
 
 PAPER = epath.Path(__file__).parent / "paper"
 OWN = "DHS"  # the paper's row
@@ -49,7 +52,7 @@ def points_of(config: ConfigDict, row: Sequence, protocol: str) -> list[dict]:
     """Return the points of a row under a protocol, in the form of a sweep's."""
     name, features, method, seeds = row
     settings = {"data.protocol": protocol, "method": method}
-    if method not in shallow.METHODS:
+    if method not in METHODS:
         settings |= {"training.labelled_share": 1.0, **dict(config.deep)}
         if protocol == config.others_protocol:
             settings |= dict(dict(config.unlabelled).get(name, ()))
@@ -79,7 +82,7 @@ def row_of(
         one = runs.get(repr(point))
         if one is None:
             continue
-        record = sweep_status.read_record(one.name, one.point, one.folder.parent)
+        record = status.read_record(one.name, one.point, one.folder.parent)
         if record.state == "finished" and name == config.cut_row:
             described = build.build(sweep_runs.config_of(one, base_config(config.base)))
             for bits, value in scalable.map_of_cuts(described, one.folder, config.bits).items():
@@ -120,7 +123,7 @@ def precision_recall(name: str, folder: epath.Path) -> plots.Curve | None:
             saved[f"{part}_label"],
             bits=int(saved["bits"]),
         )
-    precision_D, recall_D = radius_metrics.precision_recall_by_radius(*counts)
+    precision_D, recall_D = metrics.precision_recall_by_radius(*counts)
     return plots.Curve(name, np.asarray(recall_D), np.asarray(precision_D))
 
 

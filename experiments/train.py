@@ -15,12 +15,16 @@ from absl import app, flags, logging
 from etils import epath
 from ml_collections import config_flags
 
-from experiments import console  # first: it quiets TensorFlow before its import
+from experiments import console
 
 if __name__ == "__main__":  # now: the imports take long enough for a scheduler to change its mind
     console.requeue_when_asked()
 
-from dsh_jax import build, evaluate, gallery, parallel, results, shallow, train  # isort: skip
+from dsh_jax import parallel
+from dsh_jax.evaluation import results
+from dsh_jax.methods.shallow import METHODS
+from dsh_jax.runs import evaluate, gallery, shallow, train
+from dsh_jax.training import build
 
 _CONFIG = config_flags.DEFINE_config_file("config", None, "Config, e.g. configs/mnist.py:modern.")
 _WORKDIR = flags.DEFINE_string("workdir", None, "Folder of the run.")
@@ -49,7 +53,7 @@ def main(argv):
                 "jax_compilation_cache_dir", str(epath.Path(_CACHE.value).expanduser())
             )
         parallel.connect(_COORDINATOR.value, _PROCESSES.value, _PROCESS.value)
-        if config.method in shallow.METHODS:
+        if config.method in METHODS:
             source = build.load_source(config)
             ranked = shallow.run(config, source, build.load_split(config, source), workdir)
             print(shallow.summary(config, ranked))

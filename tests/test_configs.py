@@ -8,9 +8,9 @@ import tiny
 from etils import epath
 
 from configs import default
-from dsh_jax import build, stages
-from dsh_jax.models import scaled_filters
-from dsh_jax.run import flatten
+from dsh_jax.network.blocks import scaled_filters
+from dsh_jax.training import build, stages
+from dsh_jax.training.run_folder import flatten
 
 FOLDER = epath.Path(default.__file__).parent
 NAMES = sorted(path.stem for path in FOLDER.glob("*.py") if path.stem != "__init__")

@@ -114,19 +114,36 @@ def test_no_package_is_asked_for_twice_in_different_ranges():
     assert {name: found for name, found in ranges.items() if len(found) > 1} == {}
 
 
-def test_the_tested_set_is_within_the_declared_ranges():
-    pinned = {}
-    for line in (ROOT / "requirements.txt").read_text(encoding="utf-8").splitlines():
-        if line.strip() and not line.startswith("#"):
+def pinned(name):
+    """Return package to version of a file of requirements, and of those that it takes in."""
+    found = {}
+    for line in (ROOT / name).read_text(encoding="utf-8").splitlines():
+        if line.startswith("-r "):
+            found |= pinned(line.removeprefix("-r "))
+        elif line.strip() and not line.startswith("#"):
             one = Requirement(line)
             (pin,) = one.specifier
             assert pin.operator == "==", line
-            pinned[canonicalize_name(one.name)] = pin.version
+            found[canonicalize_name(one.name)] = pin.version
+    return found
+
+
+@pytest.mark.parametrize("name", ["requirements.txt", "requirements-3.13.txt"])
+def test_the_tested_set_is_within_the_declared_ranges(name):
+    found = pinned(name)
     for extra, ones in declared().items():
         for one in ones if extra not in OUTSIDE else ():
-            name = canonicalize_name(one.name)
-            assert name in pinned, f"requirements.txt lacks {name}, of the extra {extra!r}"
-            assert one.specifier.contains(pinned[name]), f"{name}=={pinned[name]} is not {one}"
+            package = canonicalize_name(one.name)
+            assert package in found, f"{name} lacks {package}, of the extra {extra!r}"
+            assert one.specifier.contains(found[package]), (
+                f"{package}=={found[package]} is not {one}"
+            )
+
+
+def test_who_only_uses_codes_installs_no_tensorflow():
+    found = pinned("requirements-encode.txt")
+    assert not {name for name in found if name.startswith(("tensorflow", "tensorboard", "clu"))}
+    assert found.items() <= pinned("requirements.txt").items()
 
 
 @pytest.mark.slow  # it downloads all that the library needs into a new environment

@@ -8,10 +8,13 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from dsh_jax import codes, graded, metrics, radius_metrics, ranked
-from dsh_jax.baselines import cnnh, itq, lsh, sdh
-from dsh_jax.baselines.rows import sum_blocks
+from dsh_jax import codes, metrics
+from dsh_jax.methods import cnnh, itq, lsh, sdh
+from dsh_jax.methods.rows import sum_blocks
+from dsh_jax.metrics import graded, ranked
 from dsh_jax.sums import pairwise_nanmean, pairwise_sum
+
+pytestmark = pytest.mark.optimized
 
 # The sum itself.
 
@@ -215,7 +218,7 @@ def test_a_query_without_items_leaves_no_chance_level():
 def test_recall_levels_of_a_billion_items_do_not_overflow():
     # Half of the relevant items come at distance 0, all of them relevant; the rest among as many.
     total, relevant = np.array([[500_000_000, 1_000_000_000]]), np.array([[500_000_000] * 2])
-    found = radius_metrics.average_precision_11_point(total, relevant)[0]
+    found = metrics.average_precision_11_point(total, relevant)[0]
     assert found == pytest.approx((6 * 1 + 5 * 2 / 3) / 11, rel=1e-6)
 
 

@@ -15,9 +15,9 @@ from etils import epath
 from dsh_jax.data.files import BROKEN, NAMED, broken, decode_all, leave_out, parse_skip, reasons_of
 from dsh_jax.data.images import ArrayImages, FileImages
 from dsh_jax.data.source import Source
+from dsh_jax.pictures import VERSION
 
 MEMORY = 4 * 2**30  # bytes of images that `auto` keeps in memory
-VERSION = 2  # of the decoding: a change of its pixels makes a new file
 
 
 def cached(

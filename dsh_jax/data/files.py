@@ -9,7 +9,6 @@ import time
 from collections.abc import Mapping, Sequence
 
 import numpy as np
-import tensorflow as tf
 from absl import logging
 from etils import epath
 
@@ -195,6 +194,8 @@ def decode_all(images: FileImages, out_NxHxWxC: np.ndarray | None) -> np.ndarray
     Returns:
       The rows that could not be decoded, ascending; theirs are left as they were.
     """
+    import tensorflow as tf
+
     count, rows = len(images), tf.data.Dataset.range(len(images))
     dataset = tf.data.Dataset.zip(rows, images.each(rows)).ignore_errors()
     is_read, started = np.zeros(count, bool), time.monotonic()

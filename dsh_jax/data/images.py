@@ -1,15 +1,20 @@
-"""Images by row number: an array, or files that are decoded when they are asked for."""
+"""Images by row number: an array, or files that are decoded when they are asked for.
+
+TensorFlow is imported when images are read, and not before.
+"""
 
 from __future__ import annotations
 
 import dataclasses
 import os
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
-import tensorflow as tf
 
-from dsh_jax.pictures import fast
+from dsh_jax.pictures import fast, to_channels
+
+if TYPE_CHECKING:
+    import tensorflow as tf
 
 
 @dataclasses.dataclass(frozen=True)
@@ -55,6 +60,8 @@ class ArrayImages:
 
     def read(self, rows: tf.data.Dataset) -> tf.data.Dataset:
         """Return batches of images, uint8 [B, H, W, C], for batches of row numbers, int64 [B]."""
+        import tensorflow as tf
+
         shape = (*rows.element_spec.shape, *self.shape)
 
         # Not tf.gather: it would need a copy of the whole array.
@@ -104,12 +111,7 @@ class FileImages:
 
     def take(self, rows: np.ndarray) -> np.ndarray:
         """Return the images at row numbers of any shape: uint8 [*rows.shape, H, W, C]."""
-        rows = np.asarray(rows)
-        if not rows.size:
-            return np.zeros((*rows.shape, *self.shape), np.uint8)
-        row_1xB = tf.data.Dataset.from_tensors(rows.reshape(-1).astype(np.int64))
-        (image,) = self.read(row_1xB).as_numpy_iterator()
-        return image.reshape(*rows.shape, *self.shape)
+        return _taken(self, rows)
 
     def read(self, rows: tf.data.Dataset) -> tf.data.Dataset:
         """Return batches of images, uint8 [B, H, W, C], for batches of row numbers, int64 [B].
@@ -121,6 +123,8 @@ class FileImages:
 
     def each(self, rows: tf.data.Dataset) -> tf.data.Dataset:
         """Return images, uint8 [H, W, 3], for row numbers, int64 scalars; see `read`."""
+        import tensorflow as tf
+
         name_N = tf.constant(self.name_N.tolist())
 
         @tf.autograph.experimental.do_not_convert
@@ -133,3 +137,66 @@ class FileImages:
     def path(self, row: int) -> str:
         """Return the path of a row's file."""
         return os.path.join(self.root, self.name_N[row])
+
+
+@dataclasses.dataclass(frozen=True)
+class FittedImages:
+    """Images brought to another size and number of channels as they are read.
+
+    Attributes:
+      images: of any size, C = 1 or 3.
+      shape: height, width and channels wanted; see `pictures.resize`, and
+        `pictures.to_channels` for grey and RGB.
+    """
+
+    images: ArrayImages | FileImages
+    shape: tuple[int, int, int]
+
+    @property
+    def name_N(self) -> np.ndarray | None:
+        """Names of the images, or None."""
+        return self.images.name_N
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def select(self, rows: np.ndarray) -> FittedImages:
+        """Return the images of some rows."""
+        return dataclasses.replace(self, images=self.images.select(rows))
+
+    def take(self, rows: np.ndarray) -> np.ndarray:
+        """Return the images at row numbers of any shape: uint8 [*rows.shape, H, W, C]."""
+        return _taken(self, rows)
+
+    def read(self, rows: tf.data.Dataset) -> tf.data.Dataset:
+        """Return batches of images, uint8 [B, H, W, C], for batches of row numbers, int64 [B]."""
+        import tensorflow as tf
+
+        height, width, channels = self.shape
+        (size,) = rows.element_spec.shape
+
+        def recolour(image):
+            grey_or_rgb = tf.numpy_function(
+                lambda image: to_channels(image, channels), [image], tf.uint8
+            )
+            return tf.ensure_shape(grey_or_rgb, (size, *self.shape))
+
+        images = self.images.read(rows).unbatch()
+        sized = images.map(
+            lambda image: fast.resize(image, height, width),
+            num_parallel_calls=tf.data.AUTOTUNE,
+            deterministic=True,
+        )
+        return sized.batch(size, drop_remainder=True).map(recolour)
+
+
+def _taken(images: FileImages | FittedImages, rows: np.ndarray) -> np.ndarray:
+    """Return the images at row numbers of any shape, through tf.data."""
+    import tensorflow as tf
+
+    rows = np.asarray(rows)
+    if not rows.size:
+        return np.zeros((*rows.shape, *images.shape), np.uint8)
+    row_1xB = tf.data.Dataset.from_tensors(rows.reshape(-1).astype(np.int64))
+    (image,) = images.read(row_1xB).as_numpy_iterator()
+    return image.reshape(*rows.shape, *images.shape)

@@ -1,18 +1,21 @@
 """Batches through tf.data: a function of the step for training, padded and masked for evaluation.
 
 Training keeps no iterator state: the rows of step s follow from (seed, s) alone, so a run resumes
-at any step with the batch that it would have seen.
+at any step with the batch that it would have seen. TensorFlow is imported by the first batch.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING
 
 import numpy as np
-import tensorflow as tf
 
 from dsh_jax.data.files import unreadable
 from dsh_jax.data.source import Source
+
+if TYPE_CHECKING:
+    import tensorflow as tf
 
 Batch = dict[str, np.ndarray]
 
@@ -33,6 +36,8 @@ def _rows_at(rows: tf.Tensor, key_Ex3: tf.Tensor, step: tf.Tensor, batch: int) -
     Each epoch is a permutation under a key of its own; batches run across its end, so no row is
     left out and every batch is full.
     """
+    import tensorflow as tf
+
     count = tf.shape(rows, out_type=tf.int64)[0]
     position = step * batch + tf.range(batch, dtype=tf.int64)
     # The raw operation: tf.random.experimental.index_shuffle cannot take one seed a row, and its
@@ -126,6 +131,8 @@ def train_batches(
       ValueError: where the batch does not divide by the devices, no row is labelled, or a file
         cannot be read.
     """
+    import tensorflow as tf
+
     if not len(labelled):
         raise ValueError("no row is labelled: training needs at least one labelled row.")
     check_batch(batch, devices * processes)
@@ -167,6 +174,8 @@ def train_batches(
 
 def _read(source: Source, rows: tf.data.Dataset) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     """Yield row numbers [B] with their images [B, H, W, C], read some batches ahead."""
+    import tensorflow as tf
+
     is_whole = False
     while not is_whole:
         dataset, done = tf.data.Dataset.zip(rows, source.images.read(rows)), 0
@@ -200,6 +209,8 @@ def evaluation_batches(
     Raises:
       ValueError: where a file cannot be read.
     """
+    import tensorflow as tf
+
     per_device = -(-batch // devices)
     size = per_device * devices
     padded = np.zeros(-(-len(rows) // size) * size, np.int64)

@@ -19,10 +19,11 @@ from dsh_jax.pictures.decode import open_picture, rgb, upright_size
 from dsh_jax.pictures.errors import UnreadableError
 from dsh_jax.pictures.fit import fitted, resize, to_channels
 from dsh_jax.pictures.kinds import by_ending, endings, is_named_as_picture
-from dsh_jax.pictures.reader import CORES, read, read_all
+from dsh_jax.pictures.reader import CORES, VERSION, read, read_all
 
 __all__ = [
     "CORES",
+    "VERSION",
     "UnreadableError",
     "by_ending",
     "endings",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 
@@ -14,6 +15,9 @@ from dsh_jax.pictures.fit import Fit, fitted, ratio, to_channels
 
 # The cores that this process may use; the kernel knows better than the count of the machine.
 CORES = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+
+FEW = 128  # files that Pillow has read before TensorFlow is imported
+VERSION = 2  # of the pixels: a change makes decoded images and codes others
 
 Read = tuple[np.ndarray, tuple[int, int]]
 
@@ -65,7 +69,8 @@ def read_all(
 ) -> list[Read | UnreadableError]:
     """Return what `read` returns of each file, or raises, in less time.
 
-    TensorFlow decodes on all cores what it decodes as Pillow does, where it is installed.
+    TensorFlow decodes on all cores what it decodes as Pillow does, where it is installed and there
+    are files enough to pay for its import.
 
     Args:
       paths: of the files.
@@ -76,7 +81,7 @@ def read_all(
     """
     height, width, channels = shape
     found = {}
-    if _has_tensorflow():
+    if ("tensorflow" in sys.modules or len(paths) >= FEW) and _has_tensorflow():
         from dsh_jax.pictures import fast
 
         place_M, image_MxHxWx3, size_Mx2 = fast.read_all(paths, height, width, fit)

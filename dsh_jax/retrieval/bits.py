@@ -92,7 +92,7 @@ def running_before(operation: Callable, value_N: jax.Array) -> jax.Array:
     rows = -(-len(value_N) // WORD)
     value_RxI = jnp.pad(value_N, (0, rows * WORD - len(value_N))).reshape(rows, WORD)
     upto_IxR = list(itertools.accumulate(value_RxI.T, operation))
-    scan = {jnp.add: lax.cumsum, jnp.maximum: lax.cummax}[operation]
+    scan = lax.cumsum if operation is jnp.add else lax.cummax
     before_R = jnp.pad(scan(upto_IxR[-1])[:-1], (1, 0))
     before_IxR = [before_R, *(operation(upto_R, before_R) for upto_R in upto_IxR[:-1])]
     return jnp.stack(before_IxR, axis=1).reshape(-1)[: len(value_N)]

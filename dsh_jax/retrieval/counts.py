@@ -20,6 +20,7 @@ from dsh_jax.codes import check_codes
 from dsh_jax.progress import log_progress
 from dsh_jax.retrieval import all_codes, bit_planes, scatter
 from dsh_jax.retrieval.blocks import database_blocks, label_words, padded, words
+from dsh_jax.typed import Array
 
 METHODS = {"bit_planes": bit_planes, "scatter": scatter}
 QUERY_BLOCK = 4096
@@ -27,15 +28,15 @@ DATABASE_BLOCK = 65_536
 
 
 def distance_counts(
-    query_QxW: np.ndarray,
-    query_label_QxC: np.ndarray,
-    database_RxW: np.ndarray,
-    database_label_RxC: np.ndarray,
+    query_QxW: Array,
+    query_label_QxC: Array,
+    database_RxW: Array,
+    database_label_RxC: Array,
     *,
     bits: int,
     shared: int = 1,
-    mask_R: np.ndarray | None = None,
-    self_Q: np.ndarray | None = None,
+    mask_R: Array | None = None,
+    self_Q: Array | None = None,
     method: str = "auto",
     query_block: int = QUERY_BLOCK,
     database_block: int = DATABASE_BLOCK,
@@ -84,15 +85,15 @@ def distance_counts(
 
 
 def shared_label_counts(
-    query_QxW: np.ndarray,
-    query_label_QxC: np.ndarray,
-    database_RxW: np.ndarray,
-    database_label_RxC: np.ndarray,
+    query_QxW: Array,
+    query_label_QxC: Array,
+    database_RxW: Array,
+    database_label_RxC: Array,
     *,
     bits: int,
     shared: tuple[int, ...] | None = None,
-    mask_R: np.ndarray | None = None,
-    self_Q: np.ndarray | None = None,
+    mask_R: Array | None = None,
+    self_Q: Array | None = None,
     method: str = "auto",
     query_block: int = QUERY_BLOCK,
     database_block: int = DATABASE_BLOCK,
@@ -119,8 +120,8 @@ def shared_label_counts(
     _check(query_QxW, query_label_QxC, database_RxW, database_label_RxC, bits)
     query_label_QxC = query_label_QxC > 0
     if shared is None:
-        shared = range(1, max(int(query_label_QxC.sum(axis=1).max()), 1) + 1)
-    shared = tuple(np.atleast_1d(shared).tolist())
+        shared = tuple(range(1, max(int(query_label_QxC.sum(axis=1).max()), 1) + 1))
+    shared = tuple(np.atleast_1d(np.asarray(shared)).tolist())
     if not shared or min(shared) < 1 or any(b <= a for a, b in itertools.pairwise(shared)):
         raise ValueError(f"shared={shared}; pass increasing numbers of labels, 1 or more")
     if query_block < 1 or database_block < 1:
@@ -138,6 +139,7 @@ def shared_label_counts(
     if method == "auto":
         method = _fastest(query_QxW, query_label_QxC, database_RxW, bits, len(shared))
     arguments = query_QxW, query_label_QxC, database_RxW, database_label_RxC
+    self_counts = None
     if self_Q is not None:
         self_counts = _self_counts(*arguments, bits, shared, mask_R, np.asarray(self_Q))
     if mask_R is not None:
@@ -151,7 +153,7 @@ def shared_label_counts(
             f'method={method!r} for {bits} bits; pass "auto", "scatter", "bit_planes" or, '
             f'up to {all_codes.MOST_BITS} bits, "all_codes"'
         )
-    if self_Q is not None:
+    if self_counts is not None:
         count_TxQxD = count_TxQxD - self_counts
     return count_TxQxD[0], count_TxQxD[1:]
 
@@ -224,10 +226,11 @@ def _count_all_codes(query, query_label, database, database_label, bits, shared,
 
 @functools.lru_cache
 def _all_codes_step(shared):
-    def add_block(table, sets, block):
+    def add_block(table, common, block):
+        set_SxU, sets = common
         code_NxV, label_NxU, items = block
         code_N = code_NxV[:, 0].astype(np.int32)
-        return all_codes.add_block(table, *sets, code_N, label_NxU, items, shared=shared)
+        return all_codes.add_block(table, set_SxU, sets, code_N, label_NxU, items, shared=shared)
 
     return parallel.parallel_blocks(add_block)
 

@@ -28,12 +28,13 @@ from dsh_jax.codes import check_codes, unpack_bits
 from dsh_jax.progress import log_progress
 from dsh_jax.retrieval.blocks import block_rows, label_words, padded
 from dsh_jax.sums import pairwise_sum
+from dsh_jax.typed import Array, jit
 
 DATABASE_BLOCK = 65_536
 
 
 def weighted_hamming(
-    query_QxW: jax.Array, weight_K: jax.Array, *, bits: int
+    query_QxW: Array, weight_K: Array, *, bits: int
 ) -> tuple[jax.Array, jax.Array]:
     """Weigh the bits in which two codes differ: d(q, r) = Σ_k w_k [q_k ≠ b_rk].
 
@@ -73,8 +74,8 @@ def _weighted_hamming(query_QxW, weight_1xK):
     return jnp.sum(weight_1xK * bit_QxK, axis=1), weight_1xK * (1 - 2 * bit_QxK)
 
 
-@jax.jit
-def asymmetric(query_QxK: jax.Array) -> tuple[jax.Array, jax.Array]:
+@jit
+def asymmetric(query_QxK: Array) -> tuple[jax.Array, jax.Array]:
     """Compare real-valued queries with binary items: d(q, r) = -<q, 2 b_r - 1>.
 
     offset_q = Σ_k q_k,  weight_qk = -2 q_k
@@ -95,15 +96,15 @@ def asymmetric(query_QxK: jax.Array) -> tuple[jax.Array, jax.Array]:
     if query_QxK.ndim != 2:
         raise ValueError(f"query has shape {query_QxK.shape}; pass real values, (queries, bits)")
     query_QxK = query_QxK.astype(jnp.float32)
-    return pairwise_sum(query_QxK), -2 * query_QxK
+    return pairwise_sum(query_QxK), jnp.multiply(-2, query_QxK)
 
 
 def linear_counts(
-    offset_Q: jax.Array,
-    weight_QxK: jax.Array,
-    query_label_QxC: np.ndarray,
-    database_RxW: np.ndarray,
-    database_label_RxC: np.ndarray,
+    offset_Q: Array,
+    weight_QxK: Array,
+    query_label_QxC: Array,
+    database_RxW: Array,
+    database_label_RxC: Array,
     *,
     bits: int,
     shared: int | tuple[int, ...] = 1,
@@ -135,16 +136,17 @@ def linear_counts(
     """
     arguments = offset_Q, weight_QxK, query_label_QxC, database_RxW, database_label_RxC
     (counts,) = _count_blocks(*arguments, bits, shared, max(len(weight_QxK), 1), database_block)
-    return tuple(np.asarray(count) for count in counts)
+    total, relevant = counts
+    return np.asarray(total), np.asarray(relevant)
 
 
 def linear_metric(
-    metric: Callable[[jax.Array, jax.Array], Any],
-    offset_Q: jax.Array,
-    weight_QxK: jax.Array,
-    query_label_QxC: np.ndarray,
-    database_RxW: np.ndarray,
-    database_label_RxC: np.ndarray,
+    metric: Callable[[Array, Array], Any],
+    offset_Q: Array,
+    weight_QxK: Array,
+    query_label_QxC: Array,
+    database_RxW: Array,
+    database_label_RxC: Array,
     *,
     bits: int,
     shared: int | tuple[int, ...] = 1,
@@ -182,9 +184,9 @@ def linear_metric(
 
 
 def linear_search(
-    offset_Q: jax.Array,
-    weight_QxK: jax.Array,
-    database_RxW: np.ndarray,
+    offset_Q: Array,
+    weight_QxK: Array,
+    database_RxW: Array,
     k: int,
     *,
     bits: int,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import itertools
 import time
+from typing import Any
 
 import jax
 import numpy as np
@@ -14,14 +15,15 @@ from dsh_jax.codes import check_codes
 from dsh_jax.progress import log_progress
 from dsh_jax.retrieval import direct_search, group_search
 from dsh_jax.retrieval.blocks import words
+from dsh_jax.typed import Array
 
 METHODS = {"direct": direct_search, "groups": group_search}
 SHARD = group_search.MOST_ITEMS  # items to a device at a time
 
 
 def search(
-    query_QxW: np.ndarray,
-    database_RxW: np.ndarray,
+    query_QxW: Array,
+    database_RxW: Array,
     k: int,
     *,
     method: str = "auto",
@@ -55,7 +57,8 @@ def search(
     step = _step(kernel, min(k, size))
     rows = min(query_block, 1 << (queries - 1).bit_length())
     query_QxV = np.pad(words(query_QxW), ((0, -queries % rows), (0, 0)))
-    nearest, started = None, time.monotonic()
+    nearest = None
+    started = time.monotonic()
     for r in range(rounds):
         bounds = cut[r * devices : (r + 1) * devices + 1]
         block = _block(database_RxW, bounds, kernel)
@@ -70,10 +73,11 @@ def search(
         index_GxQxk = np.concatenate([np.asarray(x[1]) for x in found], axis=1)[:, :queries]
         index_GxQxk = index_GxQxk + bounds[:-1, None, None].astype(np.int32)
         nearest = _merge(nearest, distance_GxQxk, index_GxQxk, k)
+    assert nearest is not None  # there is an item at least
     return nearest
 
 
-def _kernel(method, items, bits):
+def _kernel(method, items, bits) -> Any:
     """The faster, by what was measured on a CPU; a GPU has not been measured."""
     fits = bits <= group_search.MOST_BITS
     if method == "auto":
@@ -109,7 +113,7 @@ def _block(database_RxW, bounds, kernel):
     return _arrange(kernel)((), (), parallel.shard((np.stack(shards), items_G)))
 
 
-def _merge(nearest, distance_GxQxk, index_GxQxk, k):
+def _merge(nearest, distance_GxQxk, index_GxQxk, k) -> tuple[np.ndarray, np.ndarray]:
     """The k nearest of what was found before and on each device, in the database's order."""
     distances, indices = [*distance_GxQxk], [*index_GxQxk]
     if nearest is not None:
@@ -119,7 +123,10 @@ def _merge(nearest, distance_GxQxk, index_GxQxk, k):
     distance_QxN, index_QxN = np.concatenate(distances, axis=1), np.concatenate(indices, axis=1)
     # Stable: earlier parts hold the lower indices, and each part is in order.
     order_Qxk = np.argsort(distance_QxN.astype(np.uint16), axis=1, kind="stable")[:, :k]
-    return tuple(np.take_along_axis(x, order_Qxk, axis=1) for x in (distance_QxN, index_QxN))
+    return (
+        np.take_along_axis(distance_QxN, order_Qxk, axis=1),
+        np.take_along_axis(index_QxN, order_Qxk, axis=1),
+    )
 
 
 def _check(query, database, k, query_block):

@@ -7,12 +7,12 @@ import re
 import numpy as np
 import pytest
 import zoo
+from encoders import encoder
 from PIL import Image
-from test_image_encoder import encoder
 
-from dsh_jax import thumbnail
 from dsh_jax.data.files import decode_all
 from dsh_jax.data.images import FileImages
+from dsh_jax.page import thumbnail
 
 SIDE = 24
 # Pillow warns of torn metadata and of formats that it will drop; that is no matter here.

@@ -1,0 +1,8 @@
+"""From images or codes to numbers.
+
+encode      rows of a data set to codes
+results     codes to every number, their names, their table
+confusion   which classes a query's neighbours are taken for
+code_files  codes that people hold, from files
+code_set    their checks
+"""

@@ -1,0 +1,124 @@
+"""From a network and rows of images to their codes."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from typing import Any, cast
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from dsh_jax import codes, parallel
+from dsh_jax.augment import pad_small, to_unit
+from dsh_jax.data.pipeline import evaluation_batches
+from dsh_jax.data.source import Source
+from dsh_jax.network import DSH, Outputs
+
+
+@dataclasses.dataclass(frozen=True)
+class Encoded:
+    """Codes of N images and what the network said of them.
+
+    Attributes:
+      packed_NxW: uint8 codes, W = ceil(K/8), see `codes.pack_bits`.
+      bcoding_NxK: float32 activations in (0, 1).
+      is_right_N: bool, whether the highest class score stands at one of the image's labels.
+      is_right_by_bits_N: the same with the bits in place of the activations, where the classifier
+        takes them.
+    """
+
+    packed_NxW: np.ndarray
+    bcoding_NxK: np.ndarray
+    is_right_N: np.ndarray
+    is_right_by_bits_N: np.ndarray
+
+    def select(self, rows: np.ndarray) -> Encoded:
+        """Return the codes of some of the images."""
+        return Encoded(**{name: value[rows] for name, value in vars(self).items()})
+
+
+def make_encoder(model: DSH) -> Callable[[Any, jax.Array], tuple[jax.Array, ...]]:
+    """Return the network's evaluation, mapped over devices.
+
+    Args:
+      model: the network.
+
+    Returns:
+      `(variables, image uint8 [D, B, H, W, C]) -> (packed, bcoding, best class, best class by
+      bits)`, each with the leading axes [D, B].
+    """
+
+    def encode(variables, image_BxHxWxC):
+        image = pad_small(to_unit(image_BxHxWxC))
+        outputs = cast(Outputs, model.apply(variables, image, decode=False))
+        bit_BxK = codes.binarize(outputs.logit)
+        score_by_bits = outputs.score
+        if model.head is None and model.classify_from == "code":
+            bit_as_float_BxK = bit_BxK.astype(jnp.float32)
+            score = model.apply(variables, bit_as_float_BxK, method=DSH.classify)
+            score_by_bits = cast(jax.Array, score)
+        packed = codes.pack_bits(bit_BxK)
+        return packed, outputs.bcoding, outputs.score.argmax(-1), score_by_bits.argmax(-1)
+
+    return parallel.parallel_apply(encode)
+
+
+def encode_rows(
+    encoder: Callable, variables: Any, source: Source, rows: np.ndarray, *, batch: int
+) -> Encoded:
+    """Return the codes of the given rows, in their order, each exactly once.
+
+    Args:
+      encoder: from `make_encoder`.
+      variables: of the network.
+      source: images and labels.
+      rows: row numbers, at least one.
+      batch: images at a time, over all devices of all processes.
+
+    Returns:
+      Encoded.
+
+    Raises:
+      ValueError: where there are no rows.
+    """
+    if not len(rows):
+        raise ValueError("there are no rows to encode.")
+    # Moved once here, instead of with every batch.
+    variables = parallel.replicate(variables)
+    columns: list[list[np.ndarray]] = [[], [], [], []]
+    pending = None
+    processes = parallel.process_count()
+    # Each process encodes its part; of fewer rows than processes, each encodes all.
+    is_shared = len(rows) >= processes
+    own = rows[parallel.own_part(len(rows))] if is_shared else rows
+    batches = evaluation_batches(
+        source, own, batch=-(-batch // processes), devices=parallel.device_count()
+    )
+    for item in batches:
+        outputs = encoder(variables, item["image"])
+        # Read the batch before while the devices work on this one.
+        if pending is not None:
+            _append(columns, *pending)
+        pending = outputs, item["mask"]
+    if pending is not None:
+        _append(columns, *pending)
+    arrays = [np.concatenate(column) for column in columns]
+    if is_shared:
+        arrays = [parallel.join_parts(array, len(rows)) for array in arrays]
+    packed, bcoding, best, best_by_bits = arrays
+    label = source.label_NxC[rows]
+    line = np.arange(len(rows))
+    return Encoded(
+        packed_NxW=packed,
+        bcoding_NxK=bcoding,
+        is_right_N=label[line, best] > 0,
+        is_right_by_bits_N=label[line, best_by_bits] > 0,
+    )
+
+
+def _append(columns, outputs, mask_DxB) -> None:
+    """Add a batch's real rows to the columns."""
+    for column, value in zip(columns, outputs, strict=True):
+        column.append(np.asarray(value)[mask_DxB])

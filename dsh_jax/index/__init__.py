@@ -1,0 +1,6 @@
+"""Indexes of large collections, in the order of exact search.
+
+faiss_index   codes in FAISS
+faiss_file    its file, kept in step with the codes
+milvus_index  a collection of Milvus, kept in step with the codes
+"""

@@ -1,0 +1,125 @@
+"""Terms of rows without labels: a teacher's labels, and codes that agree with its own."""
+
+from __future__ import annotations
+
+import chex
+import jax
+import jax.numpy as jnp
+
+from dsh_jax.losses.masking import check_unit
+from dsh_jax.typed import Array
+
+
+def pseudo_labels(score_BxC: Array, *, threshold: float) -> tuple[jax.Array, jax.Array]:
+    """Return the likeliest class of each row, and where it is likely enough to be believed.
+
+    `argmax_c p_c`, where `max_c p_c >= threshold`, p the softmax of the scores (Lee 2013, Sohn et
+    al. 2020). Not in the paper.
+
+    Args:
+      score_BxC: class scores of the teacher, float.
+      threshold: least probability, in (0, 1].
+
+    Returns:
+      label_BxC, one-hot float, and is_confident_B, bool.
+
+    Raises:
+      ValueError: for a threshold outside (0, 1].
+    """
+    if not 0 < threshold <= 1:
+        raise ValueError(f"threshold is {threshold}; a probability in (0, 1] is wanted, e.g. .95.")
+    probability_BxC = jax.nn.softmax(score_BxC)
+    label_BxC = jax.nn.one_hot(score_BxC.argmax(-1), score_BxC.shape[-1], dtype=score_BxC.dtype)
+    return label_BxC, probability_BxC.max(-1) >= threshold
+
+
+def multilabel_pseudo_labels(
+    score_BxC: Array,
+    where_B: Array,
+    prior_C: Array,
+    *,
+    share: float,
+    axis_name: str | None = None,
+) -> tuple[jax.Array, jax.Array]:
+    """Return the teacher's labels of rows that may have several, and which of them are believed.
+
+    Of U rows, class c is expected in `prior_c U`. It is believed to be there in the `share` of that
+    number where it is likeliest, and absent in the `share` of the others where it is least likely:
+    a threshold for each class, matched to the labels' prior. In between stands the teacher's own
+    probability (Tarvainen and Valpola 2017). Not in the paper.
+
+    Args:
+      score_BxC: log-odds of the teacher, float.
+      where_B: the rows to label, bool; the others are not read.
+      prior_C: share of rows that have each class, in [0, 1].
+      share: of the expected rows, in (0, 1].
+      axis_name: the mapped axis whose devices share the U rows, or None.
+
+    Returns:
+      label_BxC: 1, 0 or the probability; is_confident_BxC: bool, False where not `where_B`.
+
+    Raises:
+      ValueError: for a share outside (0, 1], or a concrete prior outside [0, 1].
+    """
+    if not 0 < share <= 1:
+        raise ValueError(f"share is {share}; a share of the rows in (0, 1] is wanted, e.g. .5.")
+    check_unit("prior_C", prior_C)
+    all_NxC, where_N = score_BxC, where_B
+    if axis_name is not None:
+        all_NxC, where_N = (
+            jax.lax.all_gather(value, axis_name, tiled=True) for value in (score_BxC, where_B)
+        )
+    rows = where_N.sum()
+    # How many rows have a higher score: the first of equal ones is not favoured.
+    above_BxC = ((all_NxC[None] > score_BxC[:, None]) & where_N[None, :, None]).sum(1)
+    below_BxC = ((all_NxC[None] < score_BxC[:, None]) & where_N[None, :, None]).sum(1)
+    expected_C = prior_C.astype(score_BxC.dtype) * rows
+    # The half rounds: a class expected in less than one row is not believed in any.
+    is_there_BxC = above_BxC + 0.5 <= share * expected_C[None]
+    is_absent_BxC = below_BxC + 0.5 <= share * (rows - expected_C[None])
+    is_confident_BxC = (is_there_BxC ^ is_absent_BxC) & where_B[:, None]
+    label_BxC = jnp.where(
+        is_confident_BxC, is_there_BxC.astype(score_BxC.dtype), jax.nn.sigmoid(score_BxC)
+    )
+    return label_BxC, is_confident_BxC
+
+
+def consistency_loss(bcoding_BxK: Array, teacher_BxK: Array) -> jax.Array:
+    """Return the squared distance between the activations of two views of an image, mean over bits.
+
+    `mean_k (b_k - t_k)^2`, t held fixed (Laine and Aila 2017). Not in the paper.
+
+    Args:
+      bcoding_BxK: activations of the strong view, in [0, 1].
+      teacher_BxK: the teacher's, of the weak view.
+
+    Returns:
+      loss_B, float.
+
+    Raises:
+      AssertionError: where the shapes differ.
+    """
+    chex.assert_equal_shape([bcoding_BxK, teacher_BxK])
+    return jnp.mean((bcoding_BxK - jax.lax.stop_gradient(teacher_BxK)) ** 2, axis=-1)
+
+
+def ramp_up(progress: Array, *, share: float) -> jax.Array:
+    """Return the factor of a weight that rises from nearly 0 to 1: `exp(-5 (1 - t)^2)`.
+
+    t goes from 0 to 1 over the first `share` of training (Laine and Aila 2017).
+
+    Args:
+      progress: of the training, in [0, 1].
+      share: in [0, 1]; 0 is no ramp.
+
+    Returns:
+      A scalar in (0, 1].
+
+    Raises:
+      ValueError: for a share outside [0, 1].
+    """
+    if not 0 <= share <= 1:
+        raise ValueError(f"ramp is {share}; a share of the steps in [0, 1] is wanted.")
+    if share == 0:
+        return jnp.ones_like(progress)
+    return jnp.exp(-5 * (1 - jnp.minimum(progress / share, 1)) ** 2)

@@ -1,0 +1,26 @@
+"""The paper's network in Linen: encoder, decoder, bcoding head, classifier.
+
+blocks       what encoder and decoder are made of, and their sizes
+encoder      sections 3.1 and 3.2
+decoder      its mirror
+bcoding      the bcoding layer, eq. (3): where a bit is decided
+dsh          all of it as one network, and what it gives
+convolution  convolution and pooling; fast forms for the CPU
+"""
+
+from dsh_jax.network.bcoding import BcodingHead, bcoding_activation
+from dsh_jax.network.blocks import FILTERS, STRIDE
+from dsh_jax.network.decoder import Decoder
+from dsh_jax.network.dsh import DSH, Outputs
+from dsh_jax.network.encoder import Encoder
+
+__all__ = [
+    "DSH",
+    "FILTERS",
+    "STRIDE",
+    "BcodingHead",
+    "Decoder",
+    "Encoder",
+    "Outputs",
+    "bcoding_activation",
+]

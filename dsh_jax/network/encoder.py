@@ -1,0 +1,68 @@
+"""The encoder of sections 3.1 and 3.2: five groups of convolutions, FC6, FC7."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Sequence
+from typing import Any, Literal
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+
+from dsh_jax.network import convolution
+from dsh_jax.network.blocks import FILTERS, STRIDE, Block, conv3x3, dense, scaled_filters
+
+
+class Encoder(nn.Module):
+    """Five groups of convolutions with a 2×2 max-pool each, then FC6 and FC7 (sections 3.1, 3.2).
+
+    Attributes:
+      width: multiplier of 64, 128, 256, 512, 512 filters.
+      convs_per_group: 3×3 convolutions in each group; (1, 1, 1, 1, 1) is printed, (2, 2, 3, 3, 3)
+        is VGG-16's (Simonyan and Zisserman 2014).
+      pool_after: `group` (as in VGG) or `first` convolution of the group (cheaper).
+      fc_dim: units of FC6 and FC7.
+      batch_norm: whether each layer is batch-normalised.
+      axis_name: the mapped axis over which the statistics are shared, or None.
+      dtype: of the computation.
+    """
+
+    width: float = 1.0
+    convs_per_group: Sequence[int] = (1, 1, 1, 1, 1)
+    pool_after: Literal["group", "first"] = "group"
+    fc_dim: int = 1024
+    batch_norm: bool = True
+    axis_name: str | None = None
+    dtype: Any = jnp.float32
+
+    @nn.compact
+    def __call__(self, image_BxHxWxC: jax.Array, *, train: bool) -> jax.Array:
+        height, width = image_BxHxWxC.shape[1:3]
+        if min(height, width) < STRIDE:
+            raise ValueError(
+                f"the image is {height}×{width}; five 2×2 pools need at least {STRIDE}×{STRIDE}: "
+                "pad it (data.pad_small=True) or resize it (data.image_size=32)."
+            )
+        if len(self.convs_per_group) != len(FILTERS) or min(self.convs_per_group) < 1:
+            raise ValueError(
+                f"convs_per_group is {tuple(self.convs_per_group)}; it must hold five numbers >= 1."
+            )
+        if self.pool_after not in ("group", "first"):
+            raise ValueError(f"pool_after is {self.pool_after!r}; it must be 'group' or 'first'.")
+        block = functools.partial(
+            Block, batch_norm=self.batch_norm, axis_name=self.axis_name, dtype=self.dtype
+        )
+        # Centred, with a spread near 1, for any data set: no statistics to store or to leak.
+        x = ((image_BxHxWxC - 0.5) * 4).astype(self.dtype)
+        for group, filters in enumerate(scaled_filters(self.width)):
+            count = self.convs_per_group[group]
+            pool_at = 0 if self.pool_after == "first" else count - 1
+            for i in range(count):
+                x = block(conv3x3(filters), name=f"conv{group + 1}_{i + 1}")(x, train=train)
+                if i == pool_at:
+                    x = convolution.max_pool_2x2(x)
+        x = x.reshape(x.shape[0], -1)
+        for name in ("fc6", "fc7"):
+            x = block(dense(self.fc_dim), name=name)(x, train=train)
+        return x

@@ -1,0 +1,247 @@
+"""From a config to data, network and stages, all settings checked."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+from collections.abc import Callable
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from ml_collections import ConfigDict
+
+from dsh_jax import parallel
+from dsh_jax.data import cache, pipeline, protocols, sources, splits
+from dsh_jax.data.source import Source
+from dsh_jax.evaluation.encode import make_encoder
+from dsh_jax.methods import deep
+from dsh_jax.network import DSH, STRIDE
+from dsh_jax.training.stages import Stage, duration, learns_from_average, make_stages
+from dsh_jax.training.step import TrainState, create_state
+
+
+def load_source(config: ConfigDict) -> Source:
+    """Return the images of a config, decoded already where its cache says so.
+
+    Args:
+      config: of the run.
+
+    Returns:
+      Source.
+
+    Raises:
+      ValueError: for bad settings or data, see `sources.load` and `cache.cached`.
+    """
+    data = config.data
+    source = sources.load(
+        data.name,
+        data_dir=data.data_dir,
+        labels_path=data.labels_path,
+        image_size=data.image_size,
+        fit=data.fit,
+        concepts=data.concepts,
+        separator=data.separator,
+        path_prefix=data.path_prefix,
+        skip=data.skip,
+    )
+    return cache.cached(source, cache=data.cache, cache_dir=data.cache_dir, skip=data.skip)
+
+
+def load_split(config: ConfigDict, source: Source) -> splits.Split:
+    """Return the split of a config: the saved one that it names, or one by its protocol.
+
+    Args:
+      config: of the run.
+      source: its images.
+
+    Returns:
+      Split.
+
+    Raises:
+      ValueError: for bad settings, see `protocols.make_split`, or a split of other data.
+    """
+    data = config.data
+    if data.split_path:
+        return splits.load_for(source, data.split_path)
+    return protocols.make_split(
+        source,
+        protocol=data.protocol,
+        seed=data.split_seed,
+        validation=data.validation,
+        unseen=data.unseen,
+        queries=data.queries,
+        train_rows=data.train_rows,
+        labels_per_class=data.labels_per_class,
+        label_fraction=data.label_fraction,
+        label_less=data.label_less,
+    )
+
+
+def make_model(config: ConfigDict, source: Source) -> DSH:
+    """Return the network of a config for the images of a source.
+
+    Args:
+      config: of the run.
+      source: gives the images' shape and the number of classes.
+
+    Returns:
+      DSH.
+
+    Raises:
+      ValueError: for bits below 1, another dtype, or images too small without `data.pad_small`.
+    """
+    options = config.model
+    if options.bits < 1:
+        raise ValueError(f"model.bits is {options.bits}; a code needs at least 1 bit, e.g. 48.")
+    if options.dtype not in ("float32", "bfloat16"):
+        raise ValueError(f"model.dtype is {options.dtype!r}; it must be 'float32' or 'bfloat16'.")
+    height, width, channels = source.images.shape
+    if not config.data.pad_small and min(height, width) < STRIDE:
+        raise ValueError(
+            f"the images of {source.name} are {height}×{width}; five 2×2 pools need at least "
+            f"{STRIDE}×{STRIDE}: set data.pad_small=True, or data.image_size={STRIDE}."
+        )
+    return DSH(
+        bits=options.bits,
+        classes=len(source.label_names),
+        shape=(max(height, STRIDE), max(width, STRIDE), channels),
+        activation=options.activation,
+        width=options.width,
+        convs_per_group=tuple(options.convs_per_group),
+        pool_after=options.pool_after,
+        fc_dim=options.fc_dim,
+        batch_norm=options.batch_norm,
+        decode_from=options.decode_from,
+        **deep.NETWORKS.get(config.method, {}),
+        axis_name=parallel.AXIS,
+        dtype=jnp.dtype(options.dtype),
+    )
+
+
+@dataclasses.dataclass(frozen=True)
+class Run:
+    """What a config describes.
+
+    Attributes:
+      source, split: the data.
+      model: the network.
+      encoder: its evaluation, see `encode.make_encoder`.
+      stages: of training, in order.
+      steps_per_epoch: training rows / batch, rounded up.
+      seed: of parameters and draws.
+      ema: whether averages of the weights are kept.
+      columns: returns what batches hold besides images and labels, see `deep.columns`.
+      prior_C: share of the labelled rows that have each class.
+    """
+
+    source: Source
+    split: splits.Split
+    model: DSH
+    encoder: Callable
+    stages: list[Stage]
+    steps_per_epoch: int
+    seed: int
+    ema: bool
+    columns: Callable[[], dict[str, np.ndarray]] = dict
+    prior_C: np.ndarray | None = None
+
+    def initial_state(self, step: int = 0) -> TrainState:
+        """Return an untrained state with the optimizer of the stage that made `step`."""
+        stage = next((stage for stage in self.stages if step <= stage.stop), self.stages[-1])
+        return create_state(self.model, stage.optimizer, seed=self.seed, ema=self.ema)
+
+    @property
+    def kept_steps(self) -> tuple[int, ...]:
+        """The steps whose states stay: where the next stage leaves the decoder behind."""
+        return tuple(stage.stop for stage in self.stages[:-1])
+
+    def state_shapes(self, step: int) -> TrainState:
+        """Return the shapes and types of the state after `step`, without computing any."""
+        return jax.eval_shape(lambda: self.initial_state(step))
+
+
+def check_unlabelled(config: ConfigDict, source: Source, split: splits.Split) -> None:
+    """Check that there is something for unlabelled rows to learn, and from.
+
+    Args:
+      config: of the run.
+      source, split: its data.
+
+    Raises:
+      ValueError: without unlabelled rows, in the split or in the batches, or for a class that no
+        labelled row has: the teacher could never name it.
+    """
+    if not len(split.unlabelled):
+        raise ValueError(
+            "semi has terms of unlabelled rows, but the split has none: set data.labels_per_class "
+            "or data.label_fraction < 1, or semi.pseudo_label=0 and semi.consistency=0."
+        )
+    training = config.training
+    if (
+        pipeline.labelled_rows_per_batch(
+            training.batch_size, training.labelled_share, has_unlabelled=True
+        )
+        == training.batch_size
+    ):
+        raise ValueError(
+            f"semi has terms of unlabelled rows, but training.labelled_share is "
+            f"{training.labelled_share}: no batch has one; set it to .25, for instance."
+        )
+    lacking = np.flatnonzero(~source.label_NxC[split.labelled].any(0))
+    if len(lacking):
+        names = ", ".join(source.label_names[c] for c in lacking[:5])
+        raise ValueError(
+            f"{len(lacking)} of {len(source.label_names)} classes have no labelled row ({names}): "
+            "unlabelled rows cannot be given them; label more with data.labels_per_class or "
+            "data.label_fraction, or leave these classes out of the data."
+        )
+
+
+def build(config: ConfigDict) -> Run:
+    """Return the data, the network and the stages of a config, all settings checked.
+
+    Args:
+      config: see configs/default.py.
+
+    Returns:
+      Run.
+
+    Raises:
+      ValueError: for bad settings, each saying how to mend them.
+    """
+    training = config.training
+    source = load_source(config)
+    split = load_split(config, source)
+    steps_per_epoch = -(-len(split.train) // max(training.batch_size, 1))
+    # These two only to fail now, and not at the first batch.
+    duration(config.evaluation, "validate_every", steps_per_epoch)
+    pipeline.check_batch(training.batch_size, parallel.global_device_count())
+    pipeline.labelled_rows_per_batch(
+        training.batch_size, training.labelled_share, has_unlabelled=len(split.unlabelled) > 0
+    )
+    model = make_model(config, source)
+    is_semi = learns_from_average(config)
+    if is_semi:
+        check_unlabelled(config, source, split)
+    prior_C = source.label_NxC[split.labelled].mean(0).astype(np.float32)
+
+    @functools.cache
+    def columns() -> dict[str, np.ndarray]:
+        own = deep.columns(config.method, source.label_NxC, split.labelled, bits=model.bits)
+        if is_semi and source.label_NxC[split.unlabelled].any(1).all():
+            own["truth"] = source.label_NxC.astype(np.float32)
+        return own
+
+    return Run(
+        source=source,
+        split=split,
+        model=model,
+        encoder=make_encoder(model),
+        stages=make_stages(config, model, steps_per_epoch, source.multilabel, prior_C),
+        steps_per_epoch=steps_per_epoch,
+        seed=config.seed,
+        ema=training.ema_decay > 0,
+        columns=columns,
+        prior_C=prior_C,
+    )

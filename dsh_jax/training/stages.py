@@ -1,0 +1,401 @@
+"""Stages of training: from a config to steps, each with one objective and one optimizer."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from ml_collections import ConfigDict
+
+from dsh_jax import parallel
+from dsh_jax.augment import augment
+from dsh_jax.losses import semi
+from dsh_jax.losses.objectives import autoencoder_objective, hashing_objective
+from dsh_jax.methods import deep
+from dsh_jax.network import DSH, Outputs
+from dsh_jax.training.optimizer import make_optimizer, make_schedule
+from dsh_jax.training.step import beta_schedule, train_step
+
+# The settings that are plain factors of a training step, which a traced array may stand for.
+SCALARS = (
+    "optimizer.learning_rate",
+    "optimizer.weight_decay",
+    *("loss.x", "loss.y", "loss.z", "loss.r"),
+    *("loss.beta", "loss.beta_growth", "loss.beta_power"),
+)
+
+
+@dataclasses.dataclass(frozen=True)
+class Stage:
+    """A stretch of training with one objective and one optimizer.
+
+    Attributes:
+      name: `autoencoder`, `hashing` or `joint`.
+      start, stop: its steps, stop exclusive.
+      step: the mapped `(state, batch) -> (state, metrics)`; of `one_device_stages` not mapped.
+      optimizer: to start its state with.
+    """
+
+    name: str
+    start: int
+    stop: int
+    step: Callable
+    optimizer: Any
+
+
+def augmentation(
+    config: ConfigDict, section: str = "augment"
+) -> Callable[[jax.Array, jax.Array], jax.Array]:
+    """Return the augmentation of a config.
+
+    Args:
+      config: of the run.
+      section: `augment`, or `strong`, that of unlabelled rows.
+
+    Returns:
+      `(key_B, image_BxHxWxC in [0, 1]) -> image_BxHxWxC`.
+    """
+    options = config[section]
+    return functools.partial(
+        augment,
+        shift_pixels=options.shift,
+        flips=options.flip,
+        cutout_size=options.cutout,
+        affine_degrees=options.affine_degrees,
+        affine_scale=options.affine_scale,
+        crop_area=options.crop_area,
+        colour_strength=options.colour_strength,
+        colour_hue=options.colour_hue,
+        strong_ops=options.strong_ops,
+        strong_magnitude=options.strong_magnitude,
+    )
+
+
+def duration(settings: ConfigDict, name: str, steps_per_epoch: int) -> int:
+    """Return a duration in steps, given as `<name>_steps` or `<name>_epochs`.
+
+    Args:
+      settings: that hold both fields; the one that is 0 is not used.
+      name: of the duration.
+      steps_per_epoch: training rows / batch, rounded up.
+
+    Returns:
+      Steps.
+
+    Raises:
+      ValueError: where both are set, or one is negative.
+    """
+    steps, epochs = settings[f"{name}_steps"], settings[f"{name}_epochs"]
+    if min(steps, epochs) < 0 or (steps and epochs):
+        raise ValueError(
+            f"{name}_steps is {steps} and {name}_epochs is {epochs}: set one of them, above 0, "
+            "and leave the other 0."
+        )
+    return steps or round(epochs * steps_per_epoch)
+
+
+def make_stages(
+    config: ConfigDict,
+    model: DSH,
+    steps_per_epoch: int,
+    multilabel: bool,
+    prior_C: np.ndarray | None = None,
+) -> list[Stage]:
+    """Return the stages of a config: `joint`, or `autoencoder` and `hashing`.
+
+    Args:
+      config: of the run.
+      model: the network.
+      steps_per_epoch: training rows / batch, rounded up.
+      multilabel: whether the labels are multi-label.
+      prior_C: share of the labelled rows that have each class; only what learns from unlabelled
+        rows with several labels needs it.
+
+    Returns:
+      A list of Stage.
+
+    Raises:
+      ValueError: for an unknown mode, training without steps, or a bad option.
+    """
+    return [
+        dataclasses.replace(stage, step=parallel.parallel_step(stage.step))
+        for stage in one_device_stages(config, model, steps_per_epoch, multilabel, prior_C)
+    ]
+
+
+def one_device_stages(
+    config: ConfigDict,
+    model: DSH,
+    steps_per_epoch: int,
+    multilabel: bool,
+    prior_C: np.ndarray | None = None,
+    scalars: Mapping[str, jax.Array] | None = None,
+) -> list[Stage]:
+    """Return the stages of a config, their steps not yet mapped over devices.
+
+    Args:
+      config, model, steps_per_epoch, multilabel, prior_C: see `make_stages`.
+      scalars: values in place of the config's, by names in `SCALARS`; they may be traced. The
+        config alone says which terms there are: whether r, or λ in the loss, is above 0.
+
+    Returns:
+      A list of Stage.
+
+    Raises:
+      ValueError: see `make_stages`.
+    """
+    training, loss, rate = config.training, config.loss, config.optimizer
+    value = {name: config[name.split(".")[0]][name.split(".")[1]] for name in SCALARS}
+    value.update(scalars or {})
+    if training.mode not in ("joint", "two_stage"):
+        raise ValueError(f"training.mode is {training.mode!r}; it must be 'joint' or 'two_stage'.")
+    hashing_steps = duration(training, "hashing", steps_per_epoch)
+    if not hashing_steps:
+        raise ValueError("training has no steps: set training.hashing_epochs or hashing_steps.")
+    growth = value["loss.beta_growth"]
+    if config.loss.beta_growth == 0:
+        growth = deep.GROWTH.get(config.method, growth)
+    shared = {
+        "model": model,
+        "augment": augmentation(config),
+        "beta": beta_schedule(
+            beta=value["loss.beta"],
+            growth=growth,
+            power=value["loss.beta_power"],
+        ),
+        "ema_decay": training.ema_decay,
+        "noise": config.semi.noise,
+        "axis_name": model.axis_name,
+    }
+
+    def stage(name, start, steps, objective, *, decode, weight_decay, parts, **options) -> Stage:
+        schedule = make_schedule(
+            rate.schedule,
+            peak=value["optimizer.learning_rate"],
+            steps=steps,
+            warmup_steps=round(rate.warmup * steps),
+            boundaries=tuple(rate.boundaries),
+            factor=rate.factor,
+        )
+        optimizer = make_optimizer(
+            rate.name,
+            schedule,
+            weight_decay=weight_decay,
+            parts=parts,
+            momentum=rate.momentum,
+            clip_norm=rate.clip_norm,
+        )
+        step = functools.partial(
+            train_step,
+            optimizer=optimizer,
+            objective=objective,
+            decode=decode,
+            start=start,
+            steps=steps,
+            penalty_parts=parts,
+            **shared,
+            **options,
+        )
+        return Stage(name, start, start + steps, step, optimizer)
+
+    stages = []
+    autoencoder_steps = 0
+    if training.mode == "two_stage":
+        autoencoder_steps = duration(training, "autoencoder", steps_per_epoch)
+        if not autoencoder_steps:
+            raise ValueError(
+                "training.mode is 'two_stage', but its autoencoder stage has no steps: set "
+                "training.autoencoder_epochs or autoencoder_steps, or training.mode='joint'."
+            )
+        objective = autoencoder_objective(reconstruction=loss.reconstruction)
+        _try(objective, model)
+        # No weight decay here: the paper's λ||W||^2 belongs to the second stage's objective.
+        stages.append(
+            stage(
+                "autoencoder",
+                0,
+                autoencoder_steps,
+                objective,
+                decode=True,
+                weight_decay=0.0,
+                parts=("encoder", "decoder"),
+            )
+        )
+    objective = deep.objective(
+        config.method,
+        classes=model.classes,
+        bits=model.bits,
+        multilabel=multilabel,
+        options={name: value for name, value in config.deep.items() if value is not None},
+    ) or hashing_objective(
+        multilabel=multilabel,
+        applied_to=loss.applied_to,
+        x=value["loss.x"],
+        y=value["loss.y"],
+        z=value["loss.z"],
+        r=value["loss.r"],
+        reconstruction_end=config.semi.reconstruction_end,
+        bit_balance=loss.bit_balance,
+        decorrelation=loss.decorrelation,
+        multilabel_loss=loss.multilabel,
+        exponent=loss.exponent,
+        smoothing=loss.label_smoothing,
+        reconstruction=loss.reconstruction,
+        reduction=loss.reduction,
+    )
+    unlabelled_options = {}
+    if learns_from_average(config):
+        objective, unlabelled_options = _with_teacher(config, objective, multilabel, prior_C)
+    _try(objective, model)
+    if rate.weight_decay_in not in ("optimizer", "loss"):
+        raise ValueError(
+            f"optimizer.weight_decay_in is {rate.weight_decay_in!r}; it must be 'optimizer' or "
+            "'loss'."
+        )
+    frozen = frozen_encoder(config)
+    decode = loss.r > 0 and config.method == "dhs"
+    decoupled = rate.weight_decay_in == "optimizer"
+    stages.append(
+        stage(
+            "hashing" if stages else "joint",
+            autoencoder_steps,
+            hashing_steps,
+            objective,
+            decode=decode,
+            parts=decayed_parts(config, decode=decode),
+            freeze_encoder=frozen,
+            weight_decay=value["optimizer.weight_decay"] if decoupled else 0.0,
+            penalty=0.0 if decoupled else value["optimizer.weight_decay"],
+            **unlabelled_options,
+        )
+    )
+    return stages
+
+
+def frozen_encoder(config: ConfigDict) -> bool:
+    """Return whether the hashing stage leaves the encoder as the autoencoder has made it.
+
+    Args:
+      config: of the run.
+
+    Raises:
+      ValueError: for another part, or without a stage before that trains it.
+    """
+    part = config.training.freeze
+    if part not in ("", "encoder"):
+        raise ValueError(f"training.freeze is {part!r}; it must be 'encoder', or empty for none.")
+    if part and config.training.mode != "two_stage":
+        raise ValueError(
+            f"training.freeze is {part!r}, but training.mode is {config.training.mode!r}: the "
+            "encoder would stay as it was drawn; set training.mode='two_stage'."
+        )
+    return bool(part)
+
+
+def decayed_parts(config: ConfigDict, *, decode: bool) -> tuple[str, ...]:
+    """Return the parts of the network whose kernels are W of λ||W||^2 in the last stage.
+
+    Never one that no gradient of the objective reaches: Adam makes full steps of a penalty alone,
+    and decay would take the part apart.
+
+    Args:
+      config: of the run.
+      decode: whether the decoder runs.
+
+    Returns:
+      Names of children of `network.DSH`.
+
+    Raises:
+      ValueError: for another set of kernels, or a classifier that is not trained.
+    """
+    kernels = config.optimizer.weight_decay_kernels
+    if kernels not in ("trained", "classifier"):
+        raise ValueError(
+            f"optimizer.weight_decay_kernels is {kernels!r}; it must be 'trained' or 'classifier'."
+        )
+    trained = deep.trained_parts(config.method) + (("decoder",) if decode else ())
+    unreached = {"encoder"} if frozen_encoder(config) else set()
+    if config.method == "dhs" and not (config.loss.x or config.semi.pseudo_label):
+        unreached.add("classifier")
+    trained = tuple(part for part in trained if part not in unreached)
+    if kernels == "classifier" and "classifier" not in trained:
+        raise ValueError(
+            f"optimizer.weight_decay_kernels is 'classifier', but the objective of {config.method} "
+            "does not reach it: set optimizer.weight_decay_kernels='trained'."
+        )
+    return trained if kernels == "trained" else ("classifier",)
+
+
+def learns_from_average(config: ConfigDict) -> bool:
+    """Return whether a config has terms by which unlabelled rows learn from the weights' average.
+
+    Args:
+      config: of the run.
+
+    Raises:
+      ValueError: where it has, but lacks the average, or is of another method.
+    """
+    weights = {f"semi.{name}": config.semi[name] for name in ("pseudo_label", "consistency")}
+    given = {name: value for name, value in weights.items() if value}
+    if not given:
+        return False
+    name, value = next(iter(given.items()))
+    if config.method != "dhs":
+        raise ValueError(
+            f"{name} is {value}, but the method is {config.method}: only dhs has such a term; set "
+            f"{name}=0."
+        )
+    if not config.training.ema_decay:
+        raise ValueError(
+            f"{name} is {value}, but the network has no average to learn from: set "
+            "training.ema_decay, e.g. to .99."
+        )
+    return True
+
+
+def _with_teacher(
+    config: ConfigDict, objective: Callable, multilabel: bool, prior_C: np.ndarray | None
+) -> tuple[Callable, dict[str, Callable]]:
+    """Return the objective with the teacher's terms, and what `train_step` needs for them."""
+    options = config.semi
+    label_of = semi.labeller(
+        multilabel=multilabel,
+        threshold=options.threshold,
+        confident_share=options.confident_share,
+        prior_C=prior_C,
+    )
+    with_teacher = semi.semi_objective(
+        objective,
+        label_of,
+        multilabel=multilabel,
+        pseudo_label=options.pseudo_label,
+        consistency=options.consistency,
+        ramp=options.ramp,
+    )
+    return with_teacher, {
+        "strong": augmentation(config, "strong"),
+        "confidence": functools.partial(semi.confidence, label_of),
+    }
+
+
+def _try(objective: Callable, model: DSH) -> None:
+    """Trace an objective, so that a bad option stops now and not at the first batch."""
+    image = jax.ShapeDtypeStruct((1, *model.shape), jnp.float32)
+    bits = jax.ShapeDtypeStruct((1, model.bits), jnp.float32)
+    classes = jax.ShapeDtypeStruct((1, model.classes), jnp.float32)
+    feature = jax.ShapeDtypeStruct((1, model.fc_dim), jnp.float32)
+    outputs = Outputs(feature, logit=bits, bcoding=bits, code=bits, score=classes, decoded=image)
+    batch = {
+        "label": classes,
+        "is_labelled": jax.ShapeDtypeStruct((1,), bool),
+        "target": bits,
+        "key": jax.ShapeDtypeStruct((2,), jnp.uint32),
+        "progress": jax.ShapeDtypeStruct((), jnp.float32),
+        "teacher": outputs,
+    }
+    jax.eval_shape(lambda *args: objective(*args, None), outputs, image, batch)

@@ -1,0 +1,116 @@
+"""Speed as ratios, each side measured in the same run on the same work.
+
+    python -m experiments.bench train --config=configs/mnist.py:modern
+
+prints images/s of the whole training loop ÷ images/s of the bare step on one fixed batch.
+
+    python -m experiments.bench torch --torch_python=/path/to/venv/bin/python
+
+prints images/s of the bare step ÷ images/s of the same network in PyTorch, on the same cores.
+PyTorch lives in a virtual environment of its own: it is a peer, not a dependency.
+
+    python -m experiments.bench retrieval --json=retrieval.json
+
+prints the time of evaluation and search, and how many times as long their peers take, on one core.
+
+    python -m experiments.bench data --config=configs/mirflickr.py --config.data.data_dir=…
+
+prints the images/s of decoding beside bare tf.data, and of the input beside a training step.
+
+    python -m experiments.bench methods
+
+fits ITQ and SDH and their numpy forms to 60,000 rows.
+
+    python -m experiments.bench split
+
+prints the seconds and megabytes of splitting an index of NUS-WIDE's size.
+
+    python -m experiments.bench encode --workdir=runs/photos --images=/data/photos
+
+prints the images/s of encoding files beside decoding and the network alone, and the milliseconds of
+each part of one query.
+
+    python -m experiments.bench accuracy
+
+prints the largest relative errors of average precision against float64.
+"""
+
+import json
+import os
+import subprocess
+import sys
+
+from absl import app, flags
+from ml_collections import config_flags
+
+from experiments import console
+from experiments.bench import accuracy, data, encode, methods, train
+
+_CONFIG = config_flags.DEFINE_config_file("config", "configs/mnist.py:modern", "Config to measure.")
+_STEPS = flags.DEFINE_integer("steps", 100, "Steps in each measurement.", lower_bound=10)
+_ROUNDS = flags.DEFINE_integer("rounds", 5, "Measurements of each side, taken in turn.")
+_BATCH = flags.DEFINE_integer("batch", 128, "Images a step, for `torch`.")
+_WIDTH = flags.DEFINE_float("width", 1.0, "Multiplier of the filters, for `torch`.")
+_ONLY = flags.DEFINE_enum(
+    "only", "all", ["maps", "search", "memory", "all"], "What of `retrieval` to measure."
+)
+_QUICK = flags.DEFINE_bool("quick", False, "Small sizes, for a trial of `retrieval`.")
+_JSON = flags.DEFINE_string("json", None, "File for every timing of `retrieval`.")
+_LOOP_QUERIES = flags.DEFINE_integer(
+    "loop_queries", 0, "Queries that each peer evaluates; 0 for 5 s of them, for `retrieval`.", 0
+)
+_CORES = flags.DEFINE_integer("cores", 1, "Idle cores for all sides of `retrieval`.", lower_bound=1)
+_WORKDIR = flags.DEFINE_string("workdir", None, "A run on RGB images, for `encode`.")
+_IMAGES = flags.DEFINE_string("images", None, "Folder of JPEG files, for `encode`.")
+_TORCH_PYTHON = flags.DEFINE_string("torch_python", sys.executable, "A Python that has torch.")
+
+
+def bench_retrieval() -> int:
+    """Run experiments.bench.retrieval on some cores, which JAX and BLAS count when they start."""
+    cores, available = _CORES.value, sorted(os.sched_getaffinity(0))
+    if cores > len(available):
+        raise ValueError(f"--cores={cores}, but there are {len(available)}; pass at most that")
+    os.sched_setaffinity(0, available[-cores:])  # the child's too
+    xla_flags = f"{os.environ.get('XLA_FLAGS', '')} --xla_force_host_platform_device_count={cores}"
+    limits = {"XLA_FLAGS": xla_flags.strip(), "JAX_PLATFORMS": "cpu", "OMP_NUM_THREADS": str(cores)}
+    settings = {
+        "only": _ONLY.value,
+        "quick": _QUICK.value,
+        "rounds": _ROUNDS.value,
+        "loop_queries": _LOOP_QUERIES.value,
+        "file": _JSON.value,
+    }
+    command = [sys.executable, "-m", "experiments.bench.retrieval", json.dumps(settings)]
+    return subprocess.run(command, env=os.environ | limits).returncode
+
+
+def main(argv):
+    known = ("train", "torch", "retrieval", "data", "split", "methods", "encode", "accuracy")
+    if len(argv) != 2 or argv[1] not in known:
+        raise app.UsageError(f"say what to measure: {', '.join(known)}.")
+    console.quiet()
+    with console.clear_errors():
+        if argv[1] == "retrieval":
+            return bench_retrieval()
+        measure = {
+            "train": lambda: train.bench_loop(
+                _CONFIG.value, steps=_STEPS.value, rounds=_ROUNDS.value
+            ),
+            "torch": lambda: train.bench_torch(
+                _TORCH_PYTHON.value,
+                batch_size=_BATCH.value,
+                width=_WIDTH.value,
+                steps=_STEPS.value,
+                rounds=_ROUNDS.value,
+            ),
+            "data": lambda: data.bench(_CONFIG.value, rounds=_ROUNDS.value, steps=_STEPS.value),
+            "split": data.bench_split,
+            "methods": lambda: methods.bench_methods(rounds=_ROUNDS.value),
+            "encode": lambda: encode.bench_run(_WORKDIR.value, _IMAGES.value, rounds=_ROUNDS.value),
+            "accuracy": accuracy.bench_accuracy,
+        }
+        print(json.dumps(measure[argv[1]](), ensure_ascii=False))
+
+
+if __name__ == "__main__":
+    console.run(main)

@@ -1,0 +1,215 @@
+"""The page as a user has it: the command, and a real browser without a screen."""
+
+import contextlib
+import importlib.util
+import json
+import os
+import pathlib
+import shutil
+import signal
+import subprocess
+import sys
+import threading
+import time
+import urllib.request
+
+import numpy as np
+import pytest
+from commands import FORCED, ROOT
+from PIL import Image
+
+from dsh_jax.collection import encode_files, image_codes
+from dsh_jax.runs import exported
+
+CHROMIUM, DRIVER = shutil.which("chromium"), shutil.which("chromedriver")
+MISSING = [name for name in ("gradio", "selenium") if not importlib.util.find_spec(name)]
+MISSING += [
+    name for name, path in (("chromium", CHROMIUM), ("chromedriver", DRIVER)) if path is None
+]
+pytestmark = [
+    pytest.mark.slow,  # half a minute
+    pytest.mark.skipif(bool(MISSING), reason=f"needs {', '.join(MISSING)}"),
+]
+NAMES = [f"{row}.png" for row in range(6)]
+
+
+@pytest.fixture(scope="module")
+def images(folder, tmp_path_factory):
+    """A folder of images, bad ones too, with an index of the good."""
+    root = tmp_path_factory.mktemp("images")
+    for row, name in enumerate(NAMES):
+        pixels = np.random.default_rng(row).integers(0, 256, (32, 40), np.uint8)
+        Image.fromarray(pixels).save(root / name)
+    (root / "torn.png").write_bytes((root / "0.png").read_bytes()[:300])
+    Image.fromarray(np.zeros((400, 300), np.uint8)).save(root / "wide.png")
+    Image.fromarray(np.random.default_rng(0).integers(0, 256, (300, 300), np.uint8)).save(
+        root / "large.png"
+    )
+    encoder = exported.open_encoder(workdir=folder, model=None)
+    codes, _, _ = encode_files.encode_files(encoder, root, NAMES, root / "codes.npz")
+    empty = image_codes.empty(bits=codes.bits, fingerprint=codes.fingerprint)
+    image_codes.save(root / "empty.npz", empty)
+    return root
+
+
+@pytest.fixture(scope="module")
+def browser():
+    """Chromium, with a log of what it asks for."""
+    from selenium import webdriver
+    from selenium.webdriver.chrome.service import Service
+
+    options = webdriver.ChromeOptions()
+    options.binary_location = CHROMIUM
+    options.add_argument("--headless=new")
+    options.add_argument("--disable-dev-shm-usage")
+    if os.geteuid() == 0:
+        options.add_argument("--no-sandbox")  # Chromium has none for root
+    options.set_capability("goog:loggingPrefs", {"performance": "ALL"})
+    chromium = webdriver.Chrome(options=options, service=Service(DRIVER))
+    yield chromium
+    chromium.quit()
+
+
+@contextlib.contextmanager
+def serving(folder, home, *flags):
+    """Yield the address of a server; whatever it writes has to be in the run's folder, and go."""
+    env = {name: value for name, value in os.environ.items() if name not in FORCED}
+    env |= {
+        "HOME": str(home),
+        "TMPDIR": str(home),
+        "PYTHONDONTWRITEBYTECODE": "1",
+        "JAX_DISABLE_MOST_OPTIMIZATIONS": "1",
+    }
+    before = sorted(folder.iterdir())
+    process = subprocess.Popen(
+        [sys.executable, "-m", "experiments.serve", f"--workdir={folder}", "--port=0", *flags],
+        cwd=ROOT,
+        env=env,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    timer = threading.Timer(240, process.kill)
+    timer.start()
+    try:
+        line = process.stdout.readline()
+        assert line.startswith("Open http://127.0.0.1:"), process.communicate()
+        (temporary,) = set(folder.iterdir()) - set(before)
+        yield line.split()[1], temporary
+        process.send_signal(signal.SIGTERM)
+        _, errors = process.communicate()
+        assert process.returncode == 0, errors
+        assert "CancelledError" not in errors
+    finally:
+        timer.cancel()
+        process.kill()
+        process.communicate()
+    assert sorted(folder.iterdir()) == before
+    # Settings that these make when any command imports them.
+    others = {".keras", ".config/matplotlib", ".cache/matplotlib"}
+    written = [path.relative_to(home).as_posix() for path in home.rglob("*") if path.is_file()]
+    assert not [path for path in written if not path.startswith(tuple(others))]
+
+
+def wait(condition, seconds=60):
+    """Return what the condition comes to be, once it is anything."""
+    end = time.monotonic() + seconds
+    while not (found := condition()):
+        assert time.monotonic() < end, "nothing happened"
+        time.sleep(0.1)
+    return found
+
+
+def elements(browser, selector):
+    return browser.find_elements("css selector", selector)
+
+
+def text(browser, selector="body"):
+    return browser.execute_script(
+        "return document.querySelector(arguments[0])?.innerText ?? ''", selector
+    )
+
+
+def send(browser, path, words):
+    """Choose a file; return the page's text when it has the words."""
+    wait(lambda: elements(browser, "input[type=file]"))[0].send_keys(str(path))
+    wait(lambda: words in text(browser))
+    return text(browser)
+
+
+def slide(browser, value):
+    """Move the slider as a hand does."""
+    program = """
+    const set = Object.getOwnPropertyDescriptor(HTMLInputElement.prototype, "value").set;
+    set.call(arguments[0], arguments[1]);
+    arguments[0].dispatchEvent(new Event("input", {bubbles: true}));
+    """
+    browser.execute_script(program, elements(browser, "#length input[type=range]")[0], str(value))
+
+
+def asked_for(url, path):
+    """Return the answer to a request that names a file of the server's machine."""
+    file = {"path": str(path), "meta": {"_type": "gradio.FileData"}}
+    body = json.dumps({"data": [file], "fn_index": 0, "session_hash": "another"}).encode()
+    kind = {"Content-Type": "application/json"}
+    join = urllib.request.Request(f"{url}/gradio_api/queue/join", body, kind)
+    with urllib.request.urlopen(join, timeout=30):
+        pass
+    data = f"{url}/gradio_api/queue/data?session_hash=another"
+    with urllib.request.urlopen(data, timeout=30) as answer:
+        return next(line.decode() for line in answer if b"process_completed" in line)
+
+
+def hosts(browser):
+    """Return all addresses that the browser has asked for, the data in an address left out."""
+    messages = [json.loads(entry["message"])["message"] for entry in browser.get_log("performance")]
+    sent = [one for one in messages if one["method"] == "Network.requestWillBeSent"]
+    assert sent
+    return {one["params"]["request"]["url"].split(",")[0] for one in sent}
+
+
+def test_upload_result_and_bad_files(folder, images, browser, tmp_path):
+    flags = [f"--index={images / 'codes.npz'}", "--k=4", "--max_megabytes=0.05"]
+    with serving(folder, tmp_path, *flags, "--max_pixels=100000") as (url, temporary):
+        browser.get(url)
+        send(browser, images / "2.png", "Nearest, by all 12 bits")
+        assert text(browser, "#pictures").startswith("2.png\n")
+        assert len(elements(browser, "#pictures img")) == 3
+        codes = image_codes.load(images / "codes.npz").packed_NxW
+        distance = np.bitwise_count(codes[2] ^ codes).sum(axis=1)
+        order = np.argsort(distance, kind="stable")[:4]
+        shown = [item.text.split("\n") for item in elements(browser, "#found .neighbours li")]
+        assert shown == [[f"d {distance[row]}", NAMES[row]] for row in order]
+        assert len(elements(browser, "#found svg.bits")) == 5
+        widths = [
+            browser.execute_script("return arguments[0].naturalWidth", image)
+            for image in elements(browser, "#found img, #pictures img")
+        ]
+        assert len(widths) == 7
+        assert min(widths) > 0
+        slide(browser, 3)
+        wait(lambda: "Nearest, by the first 3 of 12 bits" in text(browser, "#found"))
+        left = [path for path in pathlib.Path(temporary).rglob("*") if path.is_file()]
+        assert not [path for path in left if path.stat().st_size]
+
+        words = send(browser, images / "torn.png", "torn.png: it cannot be decoded")
+        assert "Nearest" not in words  # of the last image
+        send(browser, images / "codes.npz", "codes.npz: it is no image that Pillow knows")
+        send(browser, images / "wide.png", "wide.png: it has too many pixels")
+        send(
+            browser, images / "large.png", 'exceed the maximum allowed size of 51.2 Kb: "large.png"'
+        )
+        assert "it was not uploaded by a user" in asked_for(url, images / "3.png")
+        browser.get(url)  # the server lives on
+        send(browser, images / "5.png", "Nearest, by all 12 bits")
+        assert not [host for host in hosts(browser) if not host.startswith((url, "data:"))]
+
+
+def test_an_empty_index(folder, images, browser, tmp_path):
+    with serving(folder, tmp_path, f"--index={images / 'empty.npz'}") as (url, _):
+        browser.get(url)
+        words = send(browser, images / "2.png", "The index holds no images")
+        assert "0 images in the index" in words
+        assert len(elements(browser, "#pictures img")) == 3
+        assert len(elements(browser, "#found svg.bits")) == 1
+        assert not elements(browser, "#length input")
