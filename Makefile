@@ -1,31 +1,43 @@
 # `make demo` and `make test` do all their set-up from nothing, in .venv, and repeat cheaply.
 PYTHON ?= python3
 BIN = .venv/bin
+# A file's tests stay in one process, which trains and compiles for all of them.
+PYTEST = $(BIN)/python -m pytest -m "not slow" -n 2 --dist loadfile --no-loadscope-reorder
 # Tests whose numbers could depend on the order in which a processor adds.
-NUMERIC = sums metrics radius_metrics ranked graded statistics presets results counts linear losses \
-  methods rows itq sdh cnnh
+NUMERIC = test_sums.py metrics evaluation/test_results.py retrieval/test_counts.py retrieval/test_linear.py \
+  losses/test_terms.py methods/test_deep.py methods/test_rows.py methods/test_itq.py methods/test_sdh.py \
+  methods/test_cnnh.py
 
 .PHONY: demo test narrow lint clean
 
-demo: .venv/ready
+demo: .venv/trains
 	$(BIN)/python -m experiments.train --config=configs/digits.py --workdir=runs/digits
 	@echo "Open runs/digits/report.html in a browser."
 
 test: .venv/ready lint
-	$(BIN)/python -m pytest -m "not slow" -n 2
+	$(PYTEST)
 
 # What a processor without AVX-512 sees.
 narrow: .venv/ready
-	XLA_FLAGS=--xla_cpu_max_isa=AVX2 $(BIN)/python -m pytest -m "not slow" -n 2 $(NUMERIC:%=tests/test_%.py)
+	XLA_FLAGS=--xla_cpu_max_isa=AVX2 $(PYTEST) $(NUMERIC:%=tests/%)
 
 lint: .venv/ready
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/lint-imports
+	$(BIN)/pyrefly check
 
-.venv/ready: requirements.txt setup.cfg pyproject.toml
+# What training needs; `make test` adds its own. pip says nothing while it works: so it is said here.
+.venv/trains: requirements-demo.txt requirements-encode.txt setup.cfg pyproject.toml
 	$(PYTHON) -m venv .venv
-	$(BIN)/python -m pip install --quiet --requirement requirements.txt
+	@echo "Installing 75 packages into .venv, 2 GB, most of it TensorFlow: one minute to several."
+	$(BIN)/python -m pip install --quiet --requirement requirements-demo.txt
 	$(BIN)/python -m pip install --quiet --no-deps --editable .
+	touch $@
+
+.venv/ready: .venv/trains requirements.txt
+	@echo "Installing what the tests need besides."
+	$(BIN)/python -m pip install --quiet --requirement requirements.txt
 	touch $@
 
 clean:
