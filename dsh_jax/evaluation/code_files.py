@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import re
 from collections.abc import Callable
 from typing import Any
@@ -100,7 +101,9 @@ def _read_npz(path, database):
 
 def _read_mat(path):
     variables = _parse(
-        path, scipy.io.loadmat, "check the path, or save it in MATLAB with the option -v7"
+        path,
+        functools.partial(scipy.io.loadmat, spmatrix=False),
+        "check the path, or save it in MATLAB with the option -v7",
     )
     variables = {name: x for name, x in variables.items() if not name.startswith("__")}
     taken = []
