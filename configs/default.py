@@ -88,6 +88,12 @@ def get_config(variant: str = "intended") -> ConfigDict:
     model.pool_after = "group"  # group | first: the pool after the group's first convolution
     model.fc_dim = 1024
     model.batch_norm = True
+    model.whitening = 0  # side of the patches that a fixed first convolution whitens; 0 is off
+    model.nonlinearity = "relu"  # relu | gelu, of the encoder
+    model.norm_momentum = 0.9  # of BatchNorm's running statistics, in the encoder
+    model.norm_scale = True  # whether BatchNorm has trained factors, in the encoder
+    model.pool_before_norm = False  # pools before BatchNorm: cheaper
+    model.kernel_init = "he"  # he | dirac (channels are passed on at first)
     model.activation = "intended"  # printed | intended | straight_through: eq. (3)
     model.decode_from = "feature"  # feature (FC7) | bcoding
     model.dtype = "float32"  # of the computation; bfloat16 on recent GPUs
@@ -121,13 +127,14 @@ def get_config(variant: str = "intended") -> ConfigDict:
     semi.reconstruction_end = 1.0  # share of loss.r that is left at the end
 
     config.optimizer = optimizer = ConfigDict()
-    optimizer.name = "adamw"  # sgd (Nesterov) | adam | adamw
-    optimizer.schedule = "one_cycle"  # constant | cosine | one_cycle | steps
+    optimizer.name = "adamw"  # sgd (Nesterov) | adam | adamw | muon (of kernels; the rest by adam)
+    optimizer.schedule = "one_cycle"  # constant | cosine | linear | one_cycle | steps
     optimizer.learning_rate = 2e-3  # at its peak
+    optimizer.adam_learning_rate = 2e-3  # of muon: of what is no kernel of encoder or decoder
     optimizer.warmup = 0.25  # share of the steps
     optimizer.boundaries = (0.5, 0.75)  # of `steps`, as shares of the training
     optimizer.factor = 0.1  # of `steps`
-    optimizer.momentum = 0.9  # of sgd
+    optimizer.momentum = 0.9  # of sgd and muon
     optimizer.weight_decay = 5e-4  # λ
     # optimizer (adamw: decoupled; sgd: λW in the gradient, half of what `loss` gives) | loss
     # (λ‖W‖², printed).
@@ -151,6 +158,9 @@ def get_config(variant: str = "intended") -> ConfigDict:
 
     config.evaluation = evaluation = ConfigDict()
     evaluation.batch_size = 500  # over all devices
+    # Views of an image whose logits are averaged into its code: 1 (itself) | 2 (and its mirror
+    # image) | 6 (both, also moved by a pixel towards two opposite corners).
+    evaluation.views = 1
     evaluation.validate_every_epochs = 1.0  # also when a checkpoint is saved
     evaluation.validate_every_steps = 0
     evaluation.validation_database = 5000  # training rows that validation ranks
@@ -184,7 +194,9 @@ def _augmentation() -> ConfigDict:
     """Return the settings of an augmentation, all off."""
     augment = ConfigDict()
     augment.shift = 0  # pixels, up to
+    augment.shift_border = "zeros"  # zeros | reflect
     augment.flip = False  # left to right
+    augment.flip_by_epoch = False  # each row in every other epoch, instead of at random
     augment.cutout = 0  # side of the square, pixels
     augment.affine_degrees = 0.0  # turn and slant, up to
     augment.affine_scale = 0.0  # stretch of each side, up to this share

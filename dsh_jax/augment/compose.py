@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 import jax
 
 from dsh_jax.augment.colours import colour
@@ -14,6 +16,7 @@ def augment(
     image_BxHxWxC: jax.Array,
     *,
     shift_pixels: int = 0,
+    shift_border: Literal["zeros", "reflect"] = "zeros",
     flips: bool = False,
     cutout_size: int = 0,
     affine_degrees: float = 0.0,
@@ -29,7 +32,7 @@ def augment(
     Args:
       key_B: one key a row, so that a row's draw does not depend on how rows are spread.
       image_BxHxWxC: images in [0, 1].
-      shift_pixels: see `shift`; 0 is off.
+      shift_pixels, shift_border: see `shift`; 0 pixels is off.
       flips: see `flip`.
       cutout_size: see `cutout`; 0 is off. FixMatch has up to half of the side beside `strong`.
       affine_degrees, affine_scale: see `affine`; both 0 is off.
@@ -44,6 +47,7 @@ def augment(
       ValueError: for a setting out of its range.
     """
     _check("shift_pixels", shift_pixels, shift_pixels >= 0, "at least 0 pixels")
+    _check("shift_border", shift_border, shift_border in ("zeros", "reflect"), "zeros or reflect")
     _check("cutout_size", cutout_size, cutout_size >= 0, "at least 0 pixels")
     _check("affine_degrees", affine_degrees, affine_degrees >= 0, "at least 0 degrees")
     _check("affine_scale", affine_scale, 0 <= affine_scale < 1, "in [0, 1)")
@@ -63,7 +67,7 @@ def augment(
         if affine_degrees or affine_scale:
             image = affine(affine_key, image, affine_degrees, affine_scale)
         if shift_pixels:
-            image = shift(shift_key, image, shift_pixels)
+            image = shift(shift_key, image, shift_pixels, shift_border)
         if flips:
             image = flip(flip_key, image)
         if colour_strength or colour_hue:
@@ -77,7 +81,7 @@ def augment(
     return jax.vmap(one)(key_B, image_BxHxWxC)
 
 
-def _check(name: str, value: float, is_good: bool, wanted: str) -> None:
+def _check(name: str, value: float | str, is_good: bool, wanted: str) -> None:
     """Refuse a setting that is not what is wanted."""
     if not is_good:
         raise ValueError(f"{name} is {value}; it must be {wanted}.")

@@ -2,22 +2,31 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 import jax
 import jax.numpy as jnp
 
 
-def shift(key: jax.Array, image_HxWxC: jax.Array, pixels: int) -> jax.Array:
-    """Return the image moved by up to `pixels` each way: pad by zeros, then crop at random.
+def shift(
+    key: jax.Array,
+    image_HxWxC: jax.Array,
+    pixels: int,
+    border: Literal["zeros", "reflect"] = "zeros",
+) -> jax.Array:
+    """Return the image moved by up to `pixels` each way: pad it, then crop at random.
 
     Args:
       key: of the draw.
       image_HxWxC: one image.
       pixels: the largest shift.
+      border: what comes in at the edge: `zeros`, or the image itself, mirrored at it, `reflect`.
 
     Returns:
       An image of the same shape.
     """
-    padded = jnp.pad(image_HxWxC, ((pixels, pixels), (pixels, pixels), (0, 0)))
+    mode = {"zeros": "constant", "reflect": "reflect"}[border]
+    padded = jnp.pad(image_HxWxC, ((pixels, pixels), (pixels, pixels), (0, 0)), mode=mode)
     row, column = jax.random.randint(key, (2,), 0, 2 * pixels + 1)
     return jax.lax.dynamic_slice(padded, (row, column, 0), image_HxWxC.shape)
 

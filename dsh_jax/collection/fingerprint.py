@@ -10,16 +10,18 @@ from dsh_jax.pictures import VERSION
 from dsh_jax.training.checkpoint import digest
 
 
-def preparation(fit: str) -> str:
+def preparation(fit: str, views: int = 1) -> str:
     """Return the words for how a file becomes the network's input.
 
     Args:
       fit: `squash` or `crop`, see `data.images.FileImages`.
+      views: of each image, see `evaluation.views`.
 
     Returns:
       Text; another version of the decoding gives another.
     """
-    return f"decoding {VERSION}, {fit}, unit range, padded by zeros"
+    several = f", {views} views" if views > 1 else ""
+    return f"decoding {VERSION}, {fit}, unit range, padded by zeros{several}"
 
 
 def fingerprint(variables: Any, *, bits: int, shape: Sequence[int], preparation: str) -> str:

@@ -51,6 +51,11 @@ def _rows_at(rows: tf.Tensor, key_Ex3: tf.Tensor, step: tf.Tensor, batch: int) -
     return tf.gather(rows, shuffled)
 
 
+def _epochs_at(step: int, rows: int, batch: int) -> np.ndarray:
+    """Return the epoch of each row of `_rows_at`, counted from 0."""
+    return (step * batch + np.arange(batch)) // rows
+
+
 def labelled_rows_per_batch(batch: int, labelled_share: float, *, has_unlabelled: bool) -> int:
     """Return how many of a batch's rows are labelled, whatever the number of devices.
 
@@ -101,6 +106,7 @@ def train_batches(
     process: int = 0,
     processes: int = 1,
     columns: Mapping[str, np.ndarray] | None = None,
+    flips: bool = False,
 ) -> Iterator[Batch]:
     """Yield this process's part of the batches of steps start_step to stop_step - 1.
 
@@ -122,6 +128,8 @@ def train_batches(
       processes: P.
       columns: more arrays [source's rows, …], of which each batch gets its rows' under their names;
         what they say of unlabelled rows must not be their labels.
+      flips: whether batches hold `is_flipped`, bool [D, B]: each row in every other epoch, half of
+        the rows in the first, so that two epochs show a row and its mirror image (Jordan 2024).
 
     Yields:
       Dicts of `image` uint8 [D, B, H, W, C] with B = N / (P D), `label` float32 [D, B, classes]
@@ -159,8 +167,15 @@ def train_batches(
     rows = tf.data.Dataset.range(start_step, stop_step).map(rows_of)
     # The truth about unlabelled rows does not enter the batch, so no loss can read it.
     label_NxC, is_labelled_DxB = source.label_NxC, is_labelled_N[own].reshape(shape)
-    for row_B, image in _read(source, rows):
+    # Half of the rows are flipped in even epochs, the others in odd ones.
+    is_odd_R = np.random.default_rng((seed, 2)).integers(0, 2, len(source))
+    for step, (row_B, image) in enumerate(_read(source, rows), start=start_step):
         label = label_NxC[row_B].reshape(*shape, -1).astype(np.float32)
+        flipped = {}
+        if flips:
+            epochs = [_epochs_at(step, len(rows), count) for rows, _, count in pools]
+            epoch_B = np.concatenate(epochs)[place_N[own]]
+            flipped["is_flipped"] = ((epoch_B + is_odd_R[row_B]) % 2 == 1).reshape(shape)
         yield {
             "image": image.reshape(*shape, *source.images.shape),
             "label": label * is_labelled_DxB[..., None],
@@ -169,6 +184,7 @@ def train_batches(
                 name: value[row_B].reshape(*shape, *value.shape[1:])
                 for name, value in (columns or {}).items()
             },
+            **flipped,
         }
 
 

@@ -14,7 +14,8 @@ from dsh_jax import codes, parallel
 from dsh_jax.augment import pad_small, to_unit
 from dsh_jax.data.pipeline import evaluation_batches
 from dsh_jax.data.source import Source
-from dsh_jax.network import DSH, Outputs
+from dsh_jax.evaluation.views import outputs_of_views
+from dsh_jax.network import DSH
 
 
 @dataclasses.dataclass(frozen=True)
@@ -39,11 +40,14 @@ class Encoded:
         return Encoded(**{name: value[rows] for name, value in vars(self).items()})
 
 
-def make_encoder(model: DSH) -> Callable[[Any, jax.Array], tuple[jax.Array, ...]]:
+def make_encoder(
+    model: DSH, *, views: int = 1
+) -> Callable[[Any, jax.Array], tuple[jax.Array, ...]]:
     """Return the network's evaluation, mapped over devices.
 
     Args:
       model: the network.
+      views: of each image, see `views.views_of`.
 
     Returns:
       `(variables, image uint8 [D, B, H, W, C]) -> (packed, bcoding, best class, best class by
@@ -52,15 +56,15 @@ def make_encoder(model: DSH) -> Callable[[Any, jax.Array], tuple[jax.Array, ...]
 
     def encode(variables, image_BxHxWxC):
         image = pad_small(to_unit(image_BxHxWxC))
-        outputs = cast(Outputs, model.apply(variables, image, decode=False))
-        bit_BxK = codes.binarize(outputs.logit)
-        score_by_bits = outputs.score
+        logit_BxK, bcoding_BxK, score_BxC = outputs_of_views(model, variables, image, views)
+        bit_BxK = codes.binarize(logit_BxK)
+        score_by_bits = score_BxC
         if model.head is None and model.classify_from == "code":
             bit_as_float_BxK = bit_BxK.astype(jnp.float32)
             score = model.apply(variables, bit_as_float_BxK, method=DSH.classify)
             score_by_bits = cast(jax.Array, score)
         packed = codes.pack_bits(bit_BxK)
-        return packed, outputs.bcoding, outputs.score.argmax(-1), score_by_bits.argmax(-1)
+        return packed, bcoding_BxK, score_BxC.argmax(-1), score_by_bits.argmax(-1)
 
     return parallel.parallel_apply(encode)
 

@@ -1,10 +1,10 @@
-"""What encoder and decoder are made of: a layer, normalisation, a ReLU; and their sizes."""
+"""What encoder and decoder are made of: a layer, normalisation, its activation; and their sizes."""
 
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import Any, Literal
 
 import flax.linen as nn
 import jax
@@ -16,42 +16,82 @@ FILTERS = (64, 128, 256, 512, 512)  # section 3.2
 STRIDE = 2 ** len(FILTERS)  # five 2×2 pools: the smallest image side that leaves one pixel
 
 
+Nonlinearity = Literal["relu", "gelu"]
+NONLINEARITIES: dict[str, Callable[[jax.Array], jax.Array]] = {"relu": nn.relu, "gelu": nn.gelu}
+
+
 class Block(nn.Module):
-    """A convolution or dense layer, batch normalisation if asked for, and a ReLU.
+    """A convolution or dense layer, batch normalisation if asked for, and a ReLU or GELU.
 
     Attributes:
       layer: the Linen layer to build.
       batch_norm: whether to normalise; then the layer has no bias.
       axis_name: the mapped axis over which the statistics are shared, or None.
       dtype: of the computation; parameters and statistics stay float32.
+      nonlinearity: `relu`, or `gelu` by its tanh formula (Hendrycks and Gimpel 2016).
+      norm_momentum: share of the running statistics that a step keeps.
+      norm_scale: whether each normalised channel has a trained factor.
+      pool: a 2×2 max-pool: `after` all the rest, `before_norm`, which then has a quarter of the
+        work, or none, "".
     """
 
     layer: Callable[..., nn.Module]
     batch_norm: bool
     axis_name: str | None
     dtype: Any = jnp.float32
+    nonlinearity: Nonlinearity = "relu"
+    norm_momentum: float = 0.9
+    norm_scale: bool = True
+    pool: Literal["", "after", "before_norm"] = ""
 
     @nn.compact
     def __call__(self, x: jax.Array, *, train: bool) -> jax.Array:
         x = self.layer(use_bias=not self.batch_norm, dtype=self.dtype)(x)
+        if self.pool == "before_norm":
+            x = convolution.max_pool_2x2(x)
         if self.batch_norm:
             x = nn.BatchNorm(
                 use_running_average=not train,
-                momentum=0.9,
+                momentum=self.norm_momentum,
+                use_scale=self.norm_scale,
                 # While parameters are initialised there is no mapped axis to average over.
                 axis_name=None if self.is_initializing() else self.axis_name,
                 dtype=self.dtype,
             )(x)
-        return nn.relu(x)
+        x = NONLINEARITIES[self.nonlinearity](x)
+        return convolution.max_pool_2x2(x) if self.pool == "after" else x
 
 
-def conv3x3(features: int) -> Callable[..., nn.Module]:
+def dirac(key: jax.Array, shape: Sequence[int], dtype: Any = jnp.float32) -> jax.Array:
+    """Return a kernel whose first filters pass their channel on unchanged; the others are random.
+
+    Args:
+      key: of the random filters, He-normal (He et al. 2015).
+      shape: (H, W, in, out), H and W odd.
+      dtype: of the kernel.
+
+    Returns:
+      The kernel.
+    """
+    height, width, *channels = shape
+    kernel = nn.initializers.he_normal()(key, shape, dtype)
+    first = jnp.arange(min(channels))
+    kernel = kernel.at[:, :, :, first].set(0)
+    return kernel.at[height // 2, width // 2, first, first].set(1)
+
+
+KERNEL_INITS = {"he": nn.initializers.he_normal(), "dirac": dirac}
+
+
+def conv3x3(
+    features: int, kernel_init: Callable[..., jax.Array] = KERNEL_INITS["he"]
+) -> Callable[..., nn.Module]:
     """Return a builder of 3×3 convolutions with the given number of filters."""
     return functools.partial(
         nn.Conv,
         features,
         (3, 3),
-        kernel_init=nn.initializers.he_normal(),
+        kernel_init=kernel_init,
         conv_general_dilated=convolution.convolution,
     )
 

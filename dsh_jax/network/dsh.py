@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any, Literal
 
+import flax.core
 import flax.linen as nn
 import flax.struct
 import jax
@@ -54,6 +55,8 @@ class DSH(nn.Module):
       decode_from: `feature` (FC7) or `bcoding` (reconstruct from the code).
       head: class of another method's head, built with `bits` alone, in place of `BcodingHead`.
       classify_from: `code`, or `feature` (FC7) as some methods do.
+      encoder_options: more of `Encoder`: whitening, nonlinearity, norm_momentum, norm_scale,
+        pool_before_norm, kernel_init.
       class_codes: `(score_BxC, bits) -> logit_BxK`, of a method whose code follows from the scores.
     """
 
@@ -72,6 +75,7 @@ class DSH(nn.Module):
     class_codes: Callable[[jax.Array, int], jax.Array] | None = None
     axis_name: str | None = None
     dtype: Any = jnp.float32
+    encoder_options: flax.core.FrozenDict[str, Any] = flax.core.FrozenDict()
 
     def setup(self):
         if self.decode_from not in ("feature", "bcoding"):
@@ -89,6 +93,7 @@ class DSH(nn.Module):
             pool_after=self.pool_after,
             fc_dim=self.fc_dim,
             **shared,
+            **self.encoder_options,
         )
         self.decoder = Decoder(shape=self.shape, **shared)
         if self.head is None:

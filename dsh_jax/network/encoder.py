@@ -10,8 +10,18 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from dsh_jax.network import convolution
-from dsh_jax.network.blocks import FILTERS, STRIDE, Block, conv3x3, dense, scaled_filters
+from dsh_jax.network.blocks import (
+    FILTERS,
+    KERNEL_INITS,
+    NONLINEARITIES,
+    STRIDE,
+    Block,
+    Nonlinearity,
+    conv3x3,
+    dense,
+    scaled_filters,
+)
+from dsh_jax.network.whitening import Whitening, centred
 
 
 class Encoder(nn.Module):
@@ -26,6 +36,10 @@ class Encoder(nn.Module):
       batch_norm: whether each layer is batch-normalised.
       axis_name: the mapped axis over which the statistics are shared, or None.
       dtype: of the computation.
+      whitening: side of the patches that fixed filters whiten before the first group; 0 is off.
+      nonlinearity, norm_momentum, norm_scale: see `Block`.
+      pool_before_norm: whether a pool comes before the normalisation of its layer.
+      kernel_init: of the convolutions, `he` or `dirac`, see `blocks.dirac`.
     """
 
     width: float = 1.0
@@ -35,6 +49,12 @@ class Encoder(nn.Module):
     batch_norm: bool = True
     axis_name: str | None = None
     dtype: Any = jnp.float32
+    whitening: int = 0
+    nonlinearity: Nonlinearity = "relu"
+    norm_momentum: float = 0.9
+    norm_scale: bool = True
+    pool_before_norm: bool = False
+    kernel_init: Literal["he", "dirac"] = "he"
 
     @nn.compact
     def __call__(self, image_BxHxWxC: jax.Array, *, train: bool) -> jax.Array:
@@ -50,18 +70,36 @@ class Encoder(nn.Module):
             )
         if self.pool_after not in ("group", "first"):
             raise ValueError(f"pool_after is {self.pool_after!r}; it must be 'group' or 'first'.")
+        for name, value, known in (
+            ("nonlinearity", self.nonlinearity, NONLINEARITIES),
+            ("kernel_init", self.kernel_init, KERNEL_INITS),
+        ):
+            if value not in known:
+                raise ValueError(f"{name} is {value!r}; it must be one of {', '.join(known)}.")
         block = functools.partial(
-            Block, batch_norm=self.batch_norm, axis_name=self.axis_name, dtype=self.dtype
+            Block,
+            batch_norm=self.batch_norm,
+            axis_name=self.axis_name,
+            dtype=self.dtype,
+            nonlinearity=self.nonlinearity,
+            norm_momentum=self.norm_momentum,
+            norm_scale=self.norm_scale,
         )
-        # Centred, with a spread near 1, for any data set: no statistics to store or to leak.
-        x = ((image_BxHxWxC - 0.5) * 4).astype(self.dtype)
+        kernel_init = KERNEL_INITS[self.kernel_init]
+        pool = "before_norm" if self.pool_before_norm else "after"
+        x = jnp.asarray(centred(image_BxHxWxC), self.dtype)
+        if self.whitening:
+            x = Whitening(self.whitening, dtype=self.dtype, name="whitening")(x)
+            x = NONLINEARITIES[self.nonlinearity](x)
         for group, filters in enumerate(scaled_filters(self.width)):
             count = self.convs_per_group[group]
             pool_at = 0 if self.pool_after == "first" else count - 1
             for i in range(count):
-                x = block(conv3x3(filters), name=f"conv{group + 1}_{i + 1}")(x, train=train)
-                if i == pool_at:
-                    x = convolution.max_pool_2x2(x)
+                x = block(
+                    conv3x3(filters, kernel_init),
+                    pool=pool if i == pool_at else "",
+                    name=f"conv{group + 1}_{i + 1}",
+                )(x, train=train)
         x = x.reshape(x.shape[0], -1)
         for name in ("fc6", "fc7"):
             x = block(dense(self.fc_dim), name=name)(x, train=train)

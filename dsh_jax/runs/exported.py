@@ -24,6 +24,7 @@ from dsh_jax import codes
 from dsh_jax.augment import pad_small, to_unit
 from dsh_jax.collection.encoder import ImageEncoder
 from dsh_jax.collection.fingerprint import fingerprint, preparation
+from dsh_jax.evaluation.views import outputs_of_views
 from dsh_jax.methods.shallow import METHODS
 from dsh_jax.network import DSH
 from dsh_jax.training import build, checkpoint
@@ -53,19 +54,23 @@ np.save(sys.argv[2], packed_NxW)
 '''
 
 
-def packed_codes(model: DSH, variables: Any, image_BxHxWxC: jax.Array) -> jax.Array:
+def packed_codes(
+    model: DSH, variables: Any, image_BxHxWxC: jax.Array, *, views: int = 1
+) -> jax.Array:
     """Return the network's codes of images.
 
     Args:
       model: the network.
       variables: its own.
       image_BxHxWxC: uint8.
+      views: of each image, see `views.views_of`.
 
     Returns:
       packed_BxW, uint8, see `codes.pack_bits`.
     """
-    outputs = model.apply(variables, pad_small(to_unit(image_BxHxWxC)), decode=False)
-    return codes.pack_bits(codes.binarize(outputs.logit))
+    image_BxHxWxC = pad_small(to_unit(image_BxHxWxC))
+    logit_BxK, _, _ = outputs_of_views(model, variables, image_BxHxWxC, views)
+    return codes.pack_bits(codes.binarize(logit_BxK))
 
 
 def of_run(config: ConfigDict, described: build.Run, workdir: epath.PathLike) -> ImageEncoder:
@@ -86,14 +91,15 @@ def of_run(config: ConfigDict, described: build.Run, workdir: epath.PathLike) ->
     saved = checkpoint.best(folder, described.state_shapes)
     variables = saved.state.evaluation_variables()
     shape, bits = described.source.images.shape, config.model.bits
+    views = config.evaluation.views
     return ImageEncoder(
-        function=functools.partial(packed_codes, described.model),
+        function=functools.partial(packed_codes, described.model, views=views),
         variables=variables,
         shape=shape,
         bits=bits,
         fit=config.data.fit,
         fingerprint=fingerprint(
-            variables, bits=bits, shape=shape, preparation=preparation(config.data.fit)
+            variables, bits=bits, shape=shape, preparation=preparation(config.data.fit, views)
         ),
         label_names=described.source.label_names,
     )
@@ -197,7 +203,8 @@ def load(folder: epath.PathLike) -> ImageEncoder:
         raise ValueError(f"{folder} is damaged ({error}): export the run again.") from error
     shape = tuple(map(int, artifact.in_avals[0].shape[1:]))
     bits, fit = config["model"]["bits"], config["data"]["fit"]
-    name = fingerprint(weights, bits=bits, shape=shape, preparation=preparation(fit))
+    views = config["evaluation"].get("views", 1)  # exports of earlier versions have none
+    name = fingerprint(weights, bits=bits, shape=shape, preparation=preparation(fit, views))
     said = (folder / "fingerprint.txt").read_text().strip()
     if name != said:
         raise ValueError(

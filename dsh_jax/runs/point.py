@@ -14,7 +14,7 @@ from dsh_jax.training import build
 from dsh_jax.training.journal import Journal
 from dsh_jax.training.run_folder import flatten, write_whole
 from dsh_jax.training.stages import SCALARS
-from dsh_jax.training.step import TrainState, create_state
+from dsh_jax.training.step import TrainState
 
 VARIED = (*SCALARS, "seed")  # the settings in which points may differ
 NOT_FINITE = "not_finite.txt"  # in the folder of a point that has failed: where and why
@@ -40,8 +40,7 @@ class Point:
             self.step, self.state = self._journal.saved.step, self._journal.saved.state
         else:
             self.step = 0
-            optimizer = run.stages[0].optimizer
-            self.state = create_state(run.model, optimizer, seed=config.seed, ema=run.ema)
+            self.state = run.initial_state(seed=config.seed)
 
     def note(self, step: int, metrics: Mapping[str, np.ndarray]) -> None:
         """Keep the metrics of a step until the next record; say where they are not finite."""

@@ -278,6 +278,7 @@ class _Group:
                 start_step=start,
                 stop_step=stop,
                 columns=self._run.columns(),
+                flips=self._config.augment.flip_by_epoch,
             )
             for seed in {point.config.seed for point in self._points}
         }

@@ -199,6 +199,7 @@ class _Loop:
                 process=parallel.process_index(),
                 processes=parallel.process_count(),
                 columns=self._run.columns(),
+                flips=self._config.augment.flip_by_epoch,
             )
         )
         validate_every = (

@@ -9,16 +9,26 @@ from collections.abc import Callable
 import jax
 import jax.numpy as jnp
 import numpy as np
+from flax.core import FrozenDict
 from ml_collections import ConfigDict
 
 from dsh_jax import parallel
+from dsh_jax.augment import pad_small, to_unit
 from dsh_jax.data import cache, pipeline, protocols, sources, splits
 from dsh_jax.data.source import Source
 from dsh_jax.evaluation.encode import make_encoder
+from dsh_jax.evaluation.views import VIEWS
 from dsh_jax.methods import deep
 from dsh_jax.network import DSH, STRIDE
+from dsh_jax.network.whitening import whitening_kernel
 from dsh_jax.training.stages import Stage, duration, learns_from_average, make_stages
-from dsh_jax.training.step import TrainState, create_state
+from dsh_jax.training.step import TrainState, create_state, with_whitening
+
+ENCODER_OPTIONS = (
+    *("whitening", "nonlinearity", "norm_momentum", "norm_scale"),
+    *("pool_before_norm", "kernel_init"),
+)
+WHITENED = 5000  # training rows whose patches whitening is made of
 
 
 def load_source(config: ConfigDict) -> Source:
@@ -116,6 +126,7 @@ def make_model(config: ConfigDict, source: Source) -> DSH:
         **deep.NETWORKS.get(config.method, {}),
         axis_name=parallel.AXIS,
         dtype=jnp.dtype(options.dtype),
+        encoder_options=FrozenDict({name: options[name] for name in ENCODER_OPTIONS}),
     )
 
 
@@ -146,10 +157,32 @@ class Run:
     columns: Callable[[], dict[str, np.ndarray]] = dict
     prior_C: np.ndarray | None = None
 
-    def initial_state(self, step: int = 0) -> TrainState:
-        """Return an untrained state with the optimizer of the stage that made `step`."""
+    def initial_state(self, step: int = 0, *, seed: int | None = None) -> TrainState:
+        """Return an untrained state with the optimizer of the stage that made `step`.
+
+        Args:
+          step: of the run.
+          seed: in place of the run's own.
+        """
+        state = self._state_of(step, self.seed if seed is None else seed)
+        kernel = self._whitening_kernel
+        return state if kernel is None else with_whitening(state, kernel)
+
+    def _state_of(self, step: int, seed: int) -> TrainState:
+        """Return an untrained state, its whitening filters all 0."""
         stage = next((stage for stage in self.stages if step <= stage.stop), self.stages[-1])
-        return create_state(self.model, stage.optimizer, seed=self.seed, ema=self.ema)
+        return create_state(self.model, stage.optimizer, seed=seed, ema=self.ema)
+
+    @functools.cached_property
+    def _whitening_kernel(self) -> np.ndarray | None:
+        """The filters of training rows, the same for every seed; None where none are wanted."""
+        side = self.model.encoder_options.get("whitening", 0)
+        if not side:
+            return None
+        rows = np.random.default_rng(0).permutation(self.split.train)[:WHITENED]
+        batches = pipeline.evaluation_batches(self.source, rows, batch=500, devices=1)
+        image = np.concatenate([batch["image"][batch["mask"]] for batch in batches])
+        return whitening_kernel(np.asarray(pad_small(to_unit(image))), side)
 
     @property
     def kept_steps(self) -> tuple[int, ...]:
@@ -158,7 +191,7 @@ class Run:
 
     def state_shapes(self, step: int) -> TrainState:
         """Return the shapes and types of the state after `step`, without computing any."""
-        return jax.eval_shape(lambda: self.initial_state(step))
+        return jax.eval_shape(lambda: self._state_of(step, self.seed))
 
 
 def check_unlabelled(config: ConfigDict, source: Source, split: splits.Split) -> None:
@@ -220,6 +253,8 @@ def build(config: ConfigDict) -> Run:
     pipeline.labelled_rows_per_batch(
         training.batch_size, training.labelled_share, has_unlabelled=len(split.unlabelled) > 0
     )
+    if config.evaluation.views not in VIEWS:
+        raise ValueError(f"evaluation.views is {config.evaluation.views}; it must be 1, 2 or 6.")
     model = make_model(config, source)
     is_semi = learns_from_average(config)
     if is_semi:
@@ -237,7 +272,7 @@ def build(config: ConfigDict) -> Run:
         source=source,
         split=split,
         model=model,
-        encoder=make_encoder(model),
+        encoder=make_encoder(model, views=config.evaluation.views),
         stages=make_stages(config, model, steps_per_epoch, source.multilabel, prior_C),
         steps_per_epoch=steps_per_epoch,
         seed=config.seed,

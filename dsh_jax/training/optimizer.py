@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Sequence
-from typing import Literal
+from typing import Any, Literal, get_args
 
+import jax
 import optax
+from optax import contrib
 
 from dsh_jax import losses
 
-Schedule = Literal["constant", "cosine", "one_cycle", "steps"]
+Schedule = Literal["constant", "cosine", "linear", "one_cycle", "steps"]
+
+NEWTON_SCHULZ_STEPS = 3  # of Muon, as in Jordan's CIFAR-10 networks of 2024
 
 
 def make_schedule(
@@ -25,9 +29,9 @@ def make_schedule(
     """Return a learning rate as a function of the step.
 
     Args:
-      name: `constant`; `cosine` to 0; `one_cycle`, linear up to the peak over the warm-up and
-        linear down to 0 (after Smith 2018; its warm-up defaults to a quarter of the steps);
-        `steps`, multiplied by `factor` at each boundary.
+      name: `constant`; `cosine` to 0; `linear` to 0; `one_cycle`, linear up to the peak over the
+        warm-up and linear down to 0 (after Smith 2018; its warm-up defaults to a quarter of the
+        steps); `steps`, multiplied by `factor` at each boundary.
       peak: the highest rate.
       steps: length of training.
       warmup_steps: of linear warm-up from 0.
@@ -49,7 +53,7 @@ def make_schedule(
         main = optax.constant_schedule(peak)
     elif name == "cosine":
         main = optax.cosine_decay_schedule(peak, rest)
-    elif name == "one_cycle":
+    elif name in ("linear", "one_cycle"):
         main = optax.linear_schedule(peak, 0.0, rest)
     elif name == "steps":
         at: dict[int, float] = {}
@@ -58,9 +62,7 @@ def make_schedule(
             at[step] = at.get(step, 1.0) * factor
         main = optax.piecewise_constant_schedule(peak, at)
     else:
-        raise ValueError(
-            f"schedule is {name!r}; known: 'constant', 'cosine', 'one_cycle', 'steps'."
-        )
+        raise ValueError(f"schedule is {name!r}; known: {', '.join(get_args(Schedule))}.")
     if not warmup_steps:
         return main
     return optax.join_schedules(
@@ -69,26 +71,29 @@ def make_schedule(
 
 
 def make_optimizer(
-    name: Literal["sgd", "adam", "adamw"],
+    name: Literal["sgd", "adam", "adamw", "muon"],
     schedule: optax.Schedule,
     *,
     weight_decay: float = 0.0,
     parts: Sequence[str] | None = None,
     momentum: float = 0.9,
     clip_norm: float = 0.0,
+    adam_schedule: optax.Schedule | None = None,
 ) -> optax.GradientTransformation:
     """Return an optimizer whose weight decay touches kernels only.
 
     Args:
       name: `sgd` (Nesterov; λW is added to the gradient, as usual for SGD, so that λ does what λ/2
-        does in front of `losses.weight_penalty`), `adam` (no decay) or `adamw` (decoupled decay,
-        Loshchilov and Hutter 2019).
+        does in front of `losses.weight_penalty`), `adam` (no decay), `adamw` (decoupled decay,
+        Loshchilov and Hutter 2019) or `muon` (kernels of encoder and decoder step along the
+        orthogonal matrix nearest to their momentum, Jordan 2024; the rest as in `adamw`).
       schedule: the learning rate.
       weight_decay: λ, its weight.
       parts: of the network whose kernels decay, see `losses.kernels`: what no gradient reaches
         would but shrink. None for all.
-      momentum: of SGD.
+      momentum: of SGD and Muon.
       clip_norm: the gradient's largest global norm; 0 is off.
+      adam_schedule: of Muon, the learning rate of the rest.
 
     Returns:
       An optax transformation.
@@ -105,6 +110,40 @@ def make_optimizer(
         main = optax.chain(decay, optax.sgd(schedule, momentum=momentum, nesterov=True))
     elif name in ("adam", "adamw"):
         main = optax.adamw(schedule, weight_decay=weight_decay, mask=mask)
+    elif name == "muon":
+        if adam_schedule is None:
+            raise ValueError("muon steps kernels only: give adam_schedule, the rate of the rest.")
+        others = optax.adamw(adam_schedule, weight_decay=weight_decay, mask=mask)
+        main = optax.partition(
+            {"muon": _muon(schedule, momentum, weight_decay, mask), "adam": others}, _is_muons
+        )
     else:
-        raise ValueError(f"optimizer is {name!r}; known: 'sgd', 'adam', 'adamw'.")
+        raise ValueError(f"optimizer is {name!r}; known: 'sgd', 'adam', 'adamw', 'muon'.")
     return optax.chain(clip, main)
+
+
+def _is_muons(params: Any) -> Any:
+    """Return who steps a parameter: `muon` the kernels of layers whose outputs are normalised.
+
+    Not the bcoding layer's and the classifier's, whose scale means something.
+    """
+    parts = [part for part in ("encoder", "decoder") if part in params]
+    is_kernel = losses.kernels(params, parts)
+    return jax.tree.map(lambda one: "muon" if one else "adam", is_kernel)
+
+
+def _muon(schedule, momentum, weight_decay, mask) -> optax.GradientTransformation:
+    """Return Muon, kernels taken as matrices of all inputs of a filter × filters."""
+
+    def as_matrices(kernels):
+        return jax.tree.map(
+            lambda kernel: contrib.MuonDimensionNumbers(tuple(range(kernel.ndim - 1)), -1), kernels
+        )
+
+    return optax.chain(
+        contrib.scale_by_muon(
+            ns_steps=NEWTON_SCHULZ_STEPS, beta=momentum, weight_dimension_numbers=as_matrices
+        ),
+        optax.add_decayed_weights(weight_decay, mask=mask),
+        optax.scale_by_learning_rate(schedule),
+    )

@@ -127,6 +127,22 @@ def locked(workdir: epath.PathLike) -> Iterator[None]:
         yield
 
 
+# Settings that earlier versions lack: what they did.
+ADDED = (
+    ("training", "freeze", ""),
+    ("model", "whitening", 0),
+    ("model", "nonlinearity", "relu"),
+    ("model", "norm_momentum", 0.9),
+    ("model", "norm_scale", True),
+    ("model", "pool_before_norm", False),
+    ("model", "kernel_init", "he"),
+    *((section, "shift_border", "zeros") for section in ("augment", "strong")),
+    *((section, "flip_by_epoch", False) for section in ("augment", "strong")),
+    ("optimizer", "adam_learning_rate", 0.0),
+    ("evaluation", "views", 1),
+)
+
+
 def read_config(folder: epath.Path) -> ConfigDict:
     """Return the config of a run.
 
@@ -151,7 +167,9 @@ def read_config(folder: epath.Path) -> ConfigDict:
 def _name_as_now(config: ConfigDict) -> None:
     """Fill in what runs of earlier versions lack, so that they can be evaluated, if not resumed."""
     config.deep.pairwise = config.deep.get("pairwise")
-    config.training.freeze = config.training.get("freeze", "")
+    for section, name, before in ADDED:
+        if name not in config[section]:
+            config[section][name] = before
     if config.optimizer.weight_decay_kernels == "all":
         config.optimizer.weight_decay_kernels = "trained"
 

@@ -61,10 +61,17 @@ def augmentation(
       `(key_B, image_BxHxWxC in [0, 1]) -> image_BxHxWxC`.
     """
     options = config[section]
+    if options.flip_by_epoch and (section != "augment" or not options.flip):
+        raise ValueError(
+            f"{section}.flip_by_epoch is True, but only the flips of augment.flip=True can go by "
+            f"epoch: set {section}.flip_by_epoch=False, or augment.flip=True."
+        )
     return functools.partial(
         augment,
         shift_pixels=options.shift,
-        flips=options.flip,
+        shift_border=options.shift_border,
+        # By epoch, the batch says which rows are flipped: see `pipeline.train_batches`.
+        flips=options.flip and not options.flip_by_epoch,
         cutout_size=options.cutout,
         affine_degrees=options.affine_degrees,
         affine_scale=options.affine_scale,
@@ -174,9 +181,9 @@ def one_device_stages(
     }
 
     def stage(name, start, steps, objective, *, decode, weight_decay, parts, **options) -> Stage:
-        schedule = make_schedule(
+        schedule = functools.partial(
+            make_schedule,
             rate.schedule,
-            peak=value["optimizer.learning_rate"],
             steps=steps,
             warmup_steps=round(rate.warmup * steps),
             boundaries=tuple(rate.boundaries),
@@ -184,7 +191,8 @@ def one_device_stages(
         )
         optimizer = make_optimizer(
             rate.name,
-            schedule,
+            schedule(peak=value["optimizer.learning_rate"]),
+            adam_schedule=schedule(peak=rate.adam_learning_rate),
             weight_decay=weight_decay,
             parts=parts,
             momentum=rate.momentum,

@@ -9,6 +9,7 @@ from typing import Any
 import flax.struct
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
 
 from dsh_jax import losses
@@ -73,6 +74,27 @@ def create_state(
     )
 
 
+def with_whitening(state: TrainState, kernel: np.ndarray) -> TrainState:
+    """Return the state, its network's whitening filters set, see `network.whitening`.
+
+    Args:
+      state: of a network that whitens.
+      kernel: from `whitening_kernel`.
+
+    Returns:
+      TrainState; the average, where one is kept, has a copy.
+    """
+
+    def whitened(stats):
+        encoder = {**stats["encoder"], "whitening": {"kernel": jnp.array(kernel)}}
+        return {**stats, "encoder": encoder}
+
+    ema = state.ema
+    if ema is not None:
+        ema = {**ema, "batch_stats": whitened(ema["batch_stats"])}
+    return state.replace(batch_stats=whitened(state.batch_stats), ema=ema)
+
+
 @functools.partial(jax.jit, static_argnums=0)
 def _initial_variables(model: DSH, key: jax.Array) -> dict[str, Any]:
     """Return the network's variables; compiled once for all seeds."""
@@ -128,7 +150,8 @@ def train_step(
     Args:
       state: before.
       batch: `image` uint8 [B, H, W, C], `label` [B, classes], `is_labelled` bool [B]; it may hold
-        `truth` [B, classes], the labels of all rows, which only `confidence` reads.
+        `truth` [B, classes], the labels of all rows, which only `confidence` reads, and
+        `is_flipped`, bool [B], the rows that are mirrored before `augment`.
       model: the network; its axis_name must be this one.
       optimizer: of this stage.
       objective: `(outputs, image, batch, axis_name) -> (total, terms)`, see `objectives`; its batch
@@ -161,6 +184,9 @@ def train_step(
         step_key, device * rows + jnp.arange(rows)
     )
     original = pad_small(to_unit(batch["image"]))
+    if "is_flipped" in batch:
+        is_flipped = batch["is_flipped"][:, None, None, None]
+        original = jnp.where(is_flipped, original[:, :, ::-1], original)
     image = augment(key_B, original)
     done = state.step - start
     steepness = beta(done)

@@ -1,10 +1,11 @@
 """Warped images against turns and moves of their pixels."""
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from dsh_jax.augment.geometry import rotation, warp
+from dsh_jax.augment.geometry import rotation, shift, warp
 
 IMAGE = jnp.arange(1.0, 10.0).reshape(3, 3, 1)
 
@@ -32,3 +33,22 @@ def test_half_a_pixel_is_interpolated():
 def test_channels_move_together_and_sides_may_differ():
     image = jnp.arange(2 * 3 * 2.0).reshape(2, 3, 2)
     np.testing.assert_array_equal(warp(image, -jnp.eye(2)), image[::-1, ::-1])
+
+
+def test_a_reflected_border_shows_the_image_again_and_zeros_do_not():
+    image = np.arange(1.0, 26.0, dtype=np.float32).reshape(5, 5, 1)
+    seen = set()
+    for seed in range(60):
+        found = np.asarray(shift(jax.random.key(seed), jnp.array(image), 1, "reflect"))
+        padded = np.pad(image, ((1, 1), (1, 1), (0, 0)), mode="reflect")
+        places = [
+            (i, j)
+            for i in range(3)
+            for j in range(3)
+            if np.array_equal(padded[i : i + 5, j : j + 5], found)
+        ]
+        assert len(places) == 1
+        seen.add(places[0])
+    assert len(seen) == 9
+    zeros = [np.asarray(shift(jax.random.key(seed), jnp.array(image), 1)) for seed in range(20)]
+    assert any((found == 0).any() for found in zeros)

@@ -1,6 +1,7 @@
 """Batches: a function of the step in training; each row once, masked and in order, after it."""
 
 import dataclasses
+import itertools
 
 import chex
 import numpy as np
@@ -203,6 +204,28 @@ def test_devices_and_processes_share_out_the_batches_of_one_device(seed, start, 
             assert all(part[step][name].shape[0] == devices for part in parts)
             flat = [part[step][name].reshape(-1, *value.shape[2:]) for part in parts]
             np.testing.assert_array_equal(np.concatenate(flat), value[0])
+
+
+def test_each_row_is_flipped_in_every_other_epoch():
+    found = batches(stop=20, flips=True)
+    flips = {row: [] for row in ten}
+    for batch in found:
+        for row, flip in zip(rows_of(batch), batch["is_flipped"].ravel(), strict=True):
+            flips[row].append(bool(flip))
+    assert all(len(turns) == 8 for turns in flips.values())
+    assert all(a != b for turns in flips.values() for a, b in itertools.pairwise(turns))
+    assert 0 < sum(turns[0] for turns in flips.values()) < 10
+
+
+@pytest.mark.parametrize("layout", [{"devices": 2}, {"processes": 2, "process": 1}])
+def test_flips_are_those_of_one_device_wherever_a_stream_starts(layout):
+    pools = {"labelled": ten, "unlabelled": np.arange(10, 40), "batch": 8, "flips": True}
+    whole = batches(**pools, stop=12)
+    part = batches(**pools, start=5, stop=12, **layout)
+    for one, other in zip(whole[5:], part, strict=True):
+        flat = one["is_flipped"].ravel()
+        wanted = flat[4:] if "process" in layout else flat
+        np.testing.assert_array_equal(other["is_flipped"].ravel(), wanted)
 
 
 def test_without_unlabelled_rows_the_whole_batch_is_labelled():

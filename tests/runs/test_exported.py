@@ -14,6 +14,7 @@ import tiny
 
 from dsh_jax.evaluation.encode import encode_rows
 from dsh_jax.runs import exported
+from dsh_jax.training import build
 
 ROWS = np.arange(100)
 PACKAGES = ("jax", "jaxlib", "numpy", "numpy.libs", "flatbuffers", "ml_dtypes", "opt_einsum")
@@ -43,6 +44,17 @@ def wanted(run, encoder):
 def test_codes_are_those_of_the_evaluation(run, encoder, wanted):
     assert len(np.unique(wanted, axis=0)) > 1
     np.testing.assert_array_equal(encoder.encode(run.source.images.take(ROWS)), wanted)
+
+
+def test_views_are_part_of_the_encoder_and_of_its_name(folder, encoder):
+    config = tiny.config(evaluation__views=6)
+    run = build.build(config)
+    several = exported.of_run(config, run, folder)
+    assert several.fingerprint != encoder.fingerprint
+    image = run.source.images.take(ROWS)
+    wanted = encode_rows(run.encoder, several.variables, run.source, ROWS, batch=50).packed_NxW
+    np.testing.assert_array_equal(several.encode(image), wanted)
+    assert (wanted != encoder.encode(image)).any()
 
 
 def test_an_export_is_the_run(run, encoder, wanted, written):

@@ -12,7 +12,9 @@ import tiny
 from clu import periodic_actions
 from etils import epath
 
+from dsh_jax.augment import pad_small, to_unit
 from dsh_jax.data import splits
+from dsh_jax.network.whitening import whitening_kernel
 from dsh_jax.runs import train
 from dsh_jax.training import build, stages
 from dsh_jax.training.checkpoint import Checkpoints
@@ -65,6 +67,51 @@ def test_stopped_two_stage_run_ends_bit_for_bit_as_one_in_one_go(stopped_run):
 def test_training_records_have_neither_gaps_nor_repeats(stopped_run):
     folder, _ = stopped_run
     assert [step for step, _ in training_records(folder)] == list(range(1, 11))
+
+
+FAST = {
+    "model__whitening": 2,
+    "model__nonlinearity": "gelu",
+    "model__norm_momentum": 0.6,
+    "model__norm_scale": False,
+    "model__pool_before_norm": True,
+    "model__kernel_init": "dirac",
+    "augment__shift_border": "reflect",
+    "augment__flip": True,
+    "augment__flip_by_epoch": True,
+    "optimizer__name": "muon",
+    "optimizer__schedule": "linear",
+    "optimizer__warmup": 0.0,
+    "optimizer__learning_rate": 0.1,
+    "evaluation__views": 2,
+}
+
+
+@pytest.fixture(scope="module")
+def fast_runs(tmp_path_factory):
+    """A run with every part of the fast recipe, in one go, and one that is stopped."""
+    config, run = tiny.joint(**FAST), build.build(tiny.joint(**FAST))
+    whole, stopped = (epath.Path(tmp_path_factory.mktemp(name)) for name in ("fast", "halted"))
+    assert train.train(config, whole, described=run)
+    assert not train.train(config, stopped, described=run, stop_step=3)
+    assert train.train(config, stopped)
+    return config, run, whole, stopped
+
+
+def test_the_fast_recipe_stopped_and_resumed_ends_bit_for_bit_as_in_one_go(fast_runs):
+    config, _, whole, stopped = fast_runs
+    assert_same_end(config, stopped, whole)
+
+
+def test_whitening_stays_that_of_the_training_rows(fast_runs):
+    config, run, whole, _ = fast_runs
+    image = to_unit(run.source.images.take(run.split.train))
+    wanted = whitening_kernel(np.asarray(pad_small(image)), 2)
+    _, state = last_state(config, whole)
+    for stats in (state.batch_stats, state.ema["batch_stats"]):
+        found = np.abs(stats["encoder"]["whitening"]["kernel"])
+        np.testing.assert_allclose(found, np.abs(wanted), rtol=2e-3, atol=2e-3 * wanted.max())
+    assert state.params["encoder"]["whitening"]["bias"].any()
 
 
 def test_averages_differ_from_the_weights_that_they_follow(stopped_run):

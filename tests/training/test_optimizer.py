@@ -57,6 +57,11 @@ def test_steps_schedule_falls_at_its_boundaries():
     np.testing.assert_allclose(found, [1, 1, 1, 1, 0.5, 0.5], rtol=1e-6)
 
 
+def test_linear_falls_from_the_first_step_to_zero():
+    found = rates("linear", [0, 5, 10], peak=2.0, steps=10)
+    np.testing.assert_allclose(found, [2, 1, 0], rtol=1e-6)
+
+
 def test_steps_schedule_counts_its_boundaries_from_the_start_of_the_warm_up():
     found = rates("steps", [10, 20, 49, 50, 75], peak=1.0, steps=100, warmup_steps=20)
     np.testing.assert_allclose(found, [0.5, 1, 1, 0.1, 0.01], rtol=1e-6)
@@ -175,6 +180,64 @@ def test_clipping_does_not_see_the_weight_decay():
     assert after["kernel"] == 0
 
 
+# Muon.
+
+
+def muon_params():
+    rng = np.random.default_rng(0)
+    return {
+        "encoder": {
+            "conv": {"kernel": jnp.array(rng.normal(size=(3, 3, 2, 8)), jnp.float32)},
+            "norm": {"bias": jnp.ones(8)},
+        },
+        "bcoding": {"kernel": jnp.array(rng.normal(size=(8, 4)), jnp.float32)},
+    }
+
+
+def muon(**options):
+    adam = optax.constant_schedule(0.01)
+    return make_optimizer(
+        "muon", optax.constant_schedule(0.5), adam_schedule=adam, momentum=0.6, **options
+    )
+
+
+def test_muon_steps_along_the_nearest_orthogonal_matrix():
+    before = muon_params()
+    gradient = jax.tree.map(lambda x: jnp.sin(5 * x), before)
+    after = stepped(muon(), [gradient], before)
+    step = (before["encoder"]["conv"]["kernel"] - after["encoder"]["conv"]["kernel"]) / 0.5
+    u, _, v = np.linalg.svd(np.asarray(gradient["encoder"]["conv"]["kernel"]).reshape(18, 8))
+    nearest = u[:, :8] @ v
+    found = np.asarray(step).reshape(18, 8)
+    # Newton and Schulz's three steps leave the singular values near 1, not at it.
+    assert np.allclose(np.linalg.svd(found)[1], 1, atol=0.4)
+    cosine = (found * nearest).sum() / np.linalg.norm(found) / np.linalg.norm(nearest)
+    assert cosine > 0.97
+
+
+def test_muon_leaves_the_head_and_the_biases_to_adam():
+    before = muon_params()
+    gradient = jax.tree.map(jnp.ones_like, before)
+    after = stepped(muon(), [gradient], before)
+    for old, new in (
+        (before["bcoding"]["kernel"], after["bcoding"]["kernel"]),
+        (before["encoder"]["norm"]["bias"], after["encoder"]["norm"]["bias"]),
+    ):
+        np.testing.assert_allclose(old - new, 0.01, rtol=1e-4)
+
+
+def test_muon_decays_kernels_only():
+    before = muon_params()
+    nothing = jax.tree.map(jnp.zeros_like, before)
+    after = stepped(muon(weight_decay=0.1), [nothing], before)
+    for name, shrunk in (("conv", 0.95), ("norm", 1.0)):
+        chex.assert_trees_all_close(
+            after["encoder"][name],
+            jax.tree.map(lambda x, shrunk=shrunk: shrunk * x, before["encoder"][name]),
+            rtol=1e-5,
+        )
+
+
 # Errors.
 
 rate = optax.constant_schedule(0.1)
@@ -184,8 +247,8 @@ rate = optax.constant_schedule(0.1)
     ("call", "message"),
     [
         (
-            lambda: make_schedule("linear", peak=1.0, steps=10),
-            "schedule is 'linear'; known: 'constant', 'cosine', 'one_cycle', 'steps'",
+            lambda: make_schedule("square", peak=1.0, steps=10),
+            "schedule is 'square'; known: constant, cosine, linear, one_cycle, steps",
         ),
         (
             lambda: make_schedule("cosine", peak=1.0, steps=10, warmup_steps=10),
@@ -197,7 +260,11 @@ rate = optax.constant_schedule(0.1)
         ),
         (
             lambda: make_optimizer("lamb", rate),
-            "optimizer is 'lamb'; known: 'sgd', 'adam', 'adamw'",
+            "optimizer is 'lamb'; known: 'sgd', 'adam', 'adamw', 'muon'",
+        ),
+        (
+            lambda: make_optimizer("muon", rate),
+            "muon steps kernels only: give adam_schedule",
         ),
         (
             lambda: make_optimizer("adam", rate, weight_decay=0.1),

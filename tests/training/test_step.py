@@ -2,6 +2,7 @@
 
 import functools
 
+import chex
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
@@ -194,6 +195,23 @@ def small_step():
     """One step without the decoder: (state before, state after, metrics)."""
     before = state_of(Small())
     return before, *jax.jit(make_step(Small()))(before, as_one_device(make_batch()))
+
+
+def test_flipped_rows_are_seen_as_their_mirror_images():
+    batch = as_one_device(make_batch())
+    rows = np.arange(len(batch["image"])) % 3 == 0
+    mirrored = {
+        **batch,
+        "image": np.where(rows[:, None, None, None], batch["image"][:, :, ::-1], batch["image"]),
+    }
+    step = jax.jit(make_step(Small()))
+    by_name, by_hand = (
+        step(state_of(Small()), {**batch, "is_flipped": rows}),
+        step(state_of(Small()), mirrored),
+    )
+    chex.assert_trees_all_close(by_name, by_hand, rtol=1e-6)
+    plain = step(state_of(Small()), batch)
+    assert plain[1]["loss"] != by_hand[1]["loss"]
 
 
 def test_step_counts_and_keeps_its_key(small_step):

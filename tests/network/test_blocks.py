@@ -1,0 +1,91 @@
+"""Blocks: where the pool stands, what is trained, how kernels begin; and the encoder's settings."""
+
+import functools
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from flax.core import FrozenDict
+from scipy.special import erf
+
+from dsh_jax.network import DSH
+from dsh_jax.network.blocks import NONLINEARITIES, Block, dirac
+from dsh_jax.network.convolution import convolution
+
+pool = functools.partial(nn.max_pool, window_shape=(2, 2), strides=(2, 2))
+IMAGE = jnp.array(np.random.default_rng(0).normal(size=(3, 8, 8, 2)), jnp.float32)
+
+
+def applied(train=True, **options):
+    """A block of a 1×1 convolution, its output and its updated statistics."""
+    block = Block(functools.partial(nn.Conv, 4, (1, 1)), batch_norm=True, axis_name=None, **options)
+    variables = block.init(jax.random.key(1), IMAGE, train=train)
+    output, updated = block.apply(variables, IMAGE, train=train, mutable=["batch_stats"])
+    return output, variables["params"], updated["batch_stats"]["BatchNorm_0"]
+
+
+def normalised(x):
+    x = np.asarray(x, np.float64)
+    return (x - x.mean((0, 1, 2))) / np.sqrt(x.var((0, 1, 2)) + 1e-5)
+
+
+def convolved(params):
+    return np.einsum("bhwc,ck->bhwk", IMAGE, params["Conv_0"]["kernel"][0, 0])
+
+
+@pytest.mark.parametrize("place", ["", "before_norm", "after"])
+def test_the_pool_stands_where_it_is_told(place):
+    output, params, _ = applied(pool=place)
+    x = convolved(params)
+    x = normalised(pool(x) if place == "before_norm" else x)
+    x = np.maximum(x, 0)
+    np.testing.assert_allclose(output, pool(x) if place == "after" else x, atol=1e-5)
+
+
+def test_gelu_is_that_of_its_paper():
+    x = np.linspace(-4, 4, 81, dtype=np.float32)
+    exact = x * (1 + erf(x / np.sqrt(2))) / 2
+    # The tanh formula of its paper differs by less than .0005.
+    np.testing.assert_allclose(NONLINEARITIES["gelu"](x), exact, atol=5e-4)
+    output, params, _ = applied(nonlinearity="gelu")
+    np.testing.assert_allclose(
+        output, NONLINEARITIES["gelu"](normalised(convolved(params))), atol=1e-5
+    )
+
+
+def test_the_momentum_is_the_share_that_the_running_statistics_keep():
+    _, params, stats = applied(norm_momentum=0.6)
+    np.testing.assert_allclose(stats["mean"], 0.4 * convolved(params).mean((0, 1, 2)), atol=1e-6)
+    np.testing.assert_allclose(
+        stats["var"], 0.6 + 0.4 * convolved(params).var((0, 1, 2)), rtol=1e-4
+    )
+
+
+def test_without_scale_only_the_bias_is_trained():
+    _, params, _ = applied(norm_scale=False)
+    assert set(params["BatchNorm_0"]) == {"bias"}
+
+
+@pytest.mark.parametrize(("channels", "filters"), [(3, 5), (5, 3), (4, 4)])
+def test_dirac_filters_pass_their_channel_on(channels, filters):
+    kernel = dirac(jax.random.key(0), (3, 3, channels, filters))
+    image = jnp.array(np.random.default_rng(1).normal(size=(2, 4, 4, channels)), jnp.float32)
+    found = convolution(image, kernel, (1, 1), "SAME", dimension_numbers=("NHWC", "HWIO", "NHWC"))
+    same = min(channels, filters)
+    np.testing.assert_allclose(found[..., :same], image[..., :same], atol=1e-6)
+    assert (np.abs(np.asarray(kernel[..., same:])).sum((0, 1, 2)) > 0).all()
+
+
+@pytest.mark.parametrize(
+    ("option", "message"),
+    [
+        ({"nonlinearity": "elu"}, "nonlinearity is 'elu'; it must be one of relu, gelu"),
+        ({"kernel_init": "zeros"}, "kernel_init is 'zeros'; it must be one of he, dirac"),
+    ],
+)
+def test_unknown_options_are_named(option, message):
+    model = DSH(bits=4, classes=2, shape=(32, 32, 1), encoder_options=FrozenDict(option))
+    with pytest.raises(ValueError, match=message):
+        jax.eval_shape(model.init, jax.random.key(0), jnp.zeros((1, 32, 32, 1)))
