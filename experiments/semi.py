@@ -23,7 +23,7 @@ from dsh_jax.sweeps import ablation, comparison
 from dsh_jax.sweeps.ablation import Setting
 from dsh_jax.sweeps.sweep import check_points
 from dsh_jax.training.records import read_metrics
-from experiments import console, sweep
+from experiments import console, memory, sweep
 from experiments.sweeps import runs as sweep_runs
 from experiments.sweeps import status
 from experiments.sweeps.runs import Run
@@ -220,4 +220,5 @@ def main(argv):
 
 if __name__ == "__main__":
     flags.FLAGS.set_default("launcher", "vmap")
+    memory.keep()
     console.run(main)

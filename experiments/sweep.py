@@ -29,7 +29,7 @@ from ml_collections import ConfigDict, config_flags
 from dsh_jax import plots
 from dsh_jax.sweeps import run_table, sweep
 from dsh_jax.training.run_folder import OF_SWEEPS
-from experiments import console
+from experiments import console, memory
 from experiments.sweeps import runs as sweep_runs
 from experiments.sweeps import status
 from experiments.sweeps.local import Local
@@ -238,4 +238,5 @@ def main(argv):
 
 
 if __name__ == "__main__":
+    memory.keep()
     console.run(main)

@@ -28,7 +28,7 @@ from dsh_jax.runs import scalable
 from dsh_jax.sweeps import comparison, printed
 from dsh_jax.sweeps.comparison import Row
 from dsh_jax.training import build
-from experiments import console, sweep
+from experiments import console, memory, sweep
 from experiments.sweeps import runs as sweep_runs
 from experiments.sweeps import status
 from experiments.sweeps.runs import Run
@@ -242,4 +242,5 @@ def main(argv):
 
 if __name__ == "__main__":
     flags.FLAGS.set_default("launcher", "vmap")
+    memory.keep()
     console.run(main)

@@ -15,7 +15,7 @@ from absl import app, flags, logging
 from etils import epath
 from ml_collections import config_flags
 
-from experiments import console
+from experiments import console, memory
 
 if __name__ == "__main__":  # now: the imports take long enough for a scheduler to change its mind
     console.requeue_when_asked()
@@ -79,4 +79,5 @@ def main(argv):
 
 
 if __name__ == "__main__":
+    memory.keep()
     console.run(main)

@@ -8,13 +8,11 @@ from typing import Any, Literal, get_args
 
 import jax
 import optax
-from optax import contrib
 
 from dsh_jax import losses
+from dsh_jax.training.muon import scale_by_muon
 
 Schedule = Literal["constant", "cosine", "linear", "one_cycle", "steps"]
-
-NEWTON_SCHULZ_STEPS = 3  # of Muon, as in Jordan's CIFAR-10 networks of 2024
 
 
 def make_schedule(
@@ -114,9 +112,10 @@ def make_optimizer(
         if adam_schedule is None:
             raise ValueError("muon steps kernels only: give adam_schedule, the rate of the rest.")
         others = optax.adamw(adam_schedule, weight_decay=weight_decay, mask=mask)
-        main = optax.partition(
-            {"muon": _muon(schedule, momentum, weight_decay, mask), "adam": others}, _is_muons
-        )
+        decay = optax.add_decayed_weights(weight_decay, mask=mask)
+        rate = optax.scale_by_learning_rate(schedule)
+        muon = optax.chain(scale_by_muon(momentum), decay, rate)
+        main = optax.partition({"muon": muon, "adam": others}, _is_muons)
     else:
         raise ValueError(f"optimizer is {name!r}; known: 'sgd', 'adam', 'adamw', 'muon'.")
     return optax.chain(clip, main)
@@ -130,20 +129,3 @@ def _is_muons(params: Any) -> Any:
     parts = [part for part in ("encoder", "decoder") if part in params]
     is_kernel = losses.kernels(params, parts)
     return jax.tree.map(lambda one: "muon" if one else "adam", is_kernel)
-
-
-def _muon(schedule, momentum, weight_decay, mask) -> optax.GradientTransformation:
-    """Return Muon, kernels taken as matrices of all inputs of a filter × filters."""
-
-    def as_matrices(kernels):
-        return jax.tree.map(
-            lambda kernel: contrib.MuonDimensionNumbers(tuple(range(kernel.ndim - 1)), -1), kernels
-        )
-
-    return optax.chain(
-        contrib.scale_by_muon(
-            ns_steps=NEWTON_SCHULZ_STEPS, beta=momentum, weight_dimension_numbers=as_matrices
-        ),
-        optax.add_decayed_weights(weight_decay, mask=mask),
-        optax.scale_by_learning_rate(schedule),
-    )

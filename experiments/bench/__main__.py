@@ -43,7 +43,7 @@ import sys
 from absl import app, flags
 from ml_collections import config_flags
 
-from experiments import console
+from experiments import console, memory
 from experiments.bench import accuracy, data, encode, methods, train
 
 _CONFIG = config_flags.DEFINE_config_file("config", "configs/mnist.py:modern", "Config to measure.")
@@ -113,4 +113,5 @@ def main(argv):
 
 
 if __name__ == "__main__":
+    memory.keep()
     console.run(main)

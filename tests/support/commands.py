@@ -26,7 +26,8 @@ SMALL = {
 def environment():
     """Return the variables of a command that compiles quickly, what it compiles being kept."""
     env = {name: value for name, value in os.environ.items() if name not in FORCED}
-    return env | {"JAX_DISABLE_MOST_OPTIMIZATIONS": "1"}
+    # The latter so that a command does not start itself anew, see experiments/memory.py.
+    return env | {"JAX_DISABLE_MOST_OPTIMIZATIONS": "1", "GLIBC_TUNABLES": ""}
 
 
 def command(program, *flags):
