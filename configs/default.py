@@ -120,6 +120,9 @@ def get_config(variant: str = "intended") -> ConfigDict:
     config.semi = semi = ConfigDict()
     semi.pseudo_label = 0.0  # weight of the average's confident classes on strong views
     semi.threshold = 0.95  # least probability of such a class, in (0, 1]
+    semi.threshold_start = 0.0  # at the first step, rising in a straight line; 0: no rise
+    semi.temperature = 0.0  # of the average's probabilities as labels; 0: its likeliest class
+    semi.alignment = False  # its classes expected as often as among labelled rows
     semi.confident_share = 0.5  # multi-label: of each class's expected rows, how many are confident
     semi.consistency = 0.0  # weight of B on strong views against the average's on weak ones
     semi.ramp = 0.25  # share of the steps over which both weights rise from 0

@@ -64,9 +64,14 @@ def points_of(config: ConfigDict, row: Sequence, protocol: str) -> list[dict]:
     else:
         settings["shallow.features"] = features
     settings |= dict(config.settings)
+    lengths = config.bits
+    if name == config.cut_row:
+        lengths = (config.cut_bits,)
+    elif protocol == config.own_protocol and config.own_bits:
+        lengths = config.own_bits
     return [
         {**settings, "model.bits": bits, "seed": seed}
-        for bits in ((config.cut_bits,) if name == config.cut_row else config.bits)
+        for bits in lengths
         for seed in range(min(seeds, config.seeds))
     ]
 

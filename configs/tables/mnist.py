@@ -76,6 +76,7 @@ def get_config(variant: str = "full") -> ConfigDict:
     config.dataset = "MNIST"  # of the paper's tables
     config.base = "configs/mnist.py:modern"  # of every run
     config.bits = (12, 24, 32, 48)
+    config.own_bits = ()  # under own_protocol; none: bits
     config.seeds = 10  # of a row, at most
     config.vggf_path = ""  # imagenet-vgg-f.mat of MatConvNet's pre-trained models
     # What experiments.features --kind=encoder has written of a run, such as fc7-{protocol}.npy: a

@@ -26,6 +26,7 @@ from dsh_jax.losses.terms import (
     softmax_cross_entropy,
 )
 from dsh_jax.losses.unlabelled import (
+    aligned_scores,
     consistency_loss,
     multilabel_pseudo_labels,
     pseudo_labels,
@@ -34,6 +35,7 @@ from dsh_jax.losses.unlabelled import (
 from dsh_jax.losses.weights import is_on, kernels, weight_penalty
 
 __all__ = [
+    "aligned_scores",
     "balance_loss",
     "binarization_loss",
     "bit_balance_loss",

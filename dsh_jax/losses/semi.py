@@ -20,12 +20,19 @@ from dsh_jax.losses.objectives import Terms
 from dsh_jax.losses.terms import multilabel_cross_entropy, softmax_cross_entropy
 from dsh_jax.network import Outputs
 
-# `(teacher's score_BxC, is_unlabelled_B, axis_name) -> (label_BxC, is_confident)`
+# `(teacher's score_BxC, is_unlabelled_B, progress, axis_name) -> (label_BxC, is_confident)`
 Labeller = Callable[..., tuple[jax.Array, jax.Array]]
 
 
 def labeller(
-    *, multilabel: bool, threshold: float, confident_share: float, prior_C: jax.Array
+    *,
+    multilabel: bool,
+    threshold: float,
+    confident_share: float,
+    prior_C: jax.Array,
+    threshold_start: float = 0.0,
+    temperature: float = 0.0,
+    alignment: bool = False,
 ) -> Labeller:
     """Return what makes labels of a teacher's scores.
 
@@ -34,20 +41,45 @@ def labeller(
       threshold: of one label a row, see `losses.pseudo_labels`.
       confident_share: of several, see `losses.multilabel_pseudo_labels`.
       prior_C: share of the labelled rows that have each class.
+      threshold_start: at the first step, from which the threshold goes to its value in a straight
+        line; 0 leaves it the same throughout.
+      temperature: of one label a row, see `losses.pseudo_labels`.
+      alignment: of one label a row, whether `losses.aligned_scores` come first.
 
     Returns:
-      `(score_BxC, is_unlabelled_B, axis_name) -> (label_BxC, is_confident)`; the latter is of the
-      rows, [B], or of the labels, [B, C], where there may be several.
-    """
+      `(score_BxC, is_unlabelled_B, progress, axis_name) -> (label_BxC, is_confident)`; the latter
+      is of the rows, [B], or of the labels, [B, C], where there may be several.
 
-    def several(score_BxC, where_B, axis_name):
+    Raises:
+      ValueError: for a threshold outside (0, 1], or a threshold_start outside [0, 1].
+    """
+    if not 0 < threshold <= 1:
+        raise ValueError(
+            f"semi.threshold is {threshold}; a probability in (0, 1] is wanted, e.g. .95."
+        )
+    if not 0 <= threshold_start <= 1:
+        raise ValueError(
+            f"semi.threshold_start is {threshold_start}; a probability in (0, 1] is wanted, or 0 "
+            "for the same threshold throughout."
+        )
+
+    def several(score_BxC, where_B, progress, axis_name):
+        del progress
         return unlabelled.multilabel_pseudo_labels(
             score_BxC, where_B, jnp.asarray(prior_C), share=confident_share, axis_name=axis_name
         )
 
-    def one(score_BxC, where_B, axis_name):
-        del axis_name  # a row's label does not depend on others
-        label_BxC, is_confident_B = unlabelled.pseudo_labels(score_BxC, threshold=threshold)
+    def one(score_BxC, where_B, progress, axis_name):
+        least = threshold
+        if threshold_start:
+            least = threshold_start + (threshold - threshold_start) * progress
+        if alignment:
+            score_BxC = unlabelled.aligned_scores(
+                score_BxC, where_B, jnp.asarray(prior_C), axis_name=axis_name
+            )
+        label_BxC, is_confident_B = unlabelled.pseudo_labels(
+            score_BxC, threshold=least, temperature=temperature
+        )
         return label_BxC, is_confident_B & where_B
 
     return several if multilabel else one
@@ -89,7 +121,7 @@ def semi_objective(
         factor = unlabelled.ramp_up(batch["progress"], share=ramp)
         terms["ramp"] = factor
         if pseudo_label:
-            label_BxC, is_confident = label_of(teacher.score, where_B, axis_name)
+            label_BxC, is_confident = label_of(teacher.score, where_B, batch["progress"], axis_name)
             if multilabel:
                 value_B = multilabel_cross_entropy(outputs.score, label_BxC)
             else:
@@ -110,6 +142,7 @@ def confidence(
     score_BxC: jax.Array,
     is_unlabelled_B: jax.Array,
     truth_BxC: jax.Array | None,
+    progress: jax.Array,
     *,
     axis_name: str | None = None,
 ) -> Terms:
@@ -122,6 +155,7 @@ def confidence(
       score_BxC: of the teacher.
       is_unlabelled_B: bool.
       truth_BxC: the hidden multi-hot labels, where they are known.
+      progress: of the training, in [0, 1].
       axis_name: the mapped axis, or None.
 
     Returns:
@@ -129,12 +163,14 @@ def confidence(
       that is believed, and with the truth `confident_right`, the share that is believed and right:
       their ratio is the accuracy of the believed ones.
     """
-    label_BxC, is_confident = label_of(score_BxC, is_unlabelled_B, axis_name)
+    label_BxC, is_confident = label_of(score_BxC, is_unlabelled_B, progress, axis_name)
     shares = {"confident": is_confident}
     if truth_BxC is not None and is_confident.ndim == 2:
         shares["confident_right"] = is_confident & ((label_BxC > 0.5) == (truth_BxC > 0))
     elif truth_BxC is not None:
-        shares["confident_right"] = is_confident & ((label_BxC * truth_BxC).sum(-1) > 0)
+        best_B = label_BxC.argmax(-1)
+        is_right_B = jnp.take_along_axis(truth_BxC, best_B[:, None], axis=1)[:, 0] > 0
+        shares["confident_right"] = is_confident & is_right_B
     return {
         name: masking.masked_mean(
             value.astype(jnp.float32).reshape(len(value), -1).mean(-1),

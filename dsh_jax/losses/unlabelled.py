@@ -10,27 +10,61 @@ from dsh_jax.losses.masking import check_unit
 from dsh_jax.typed import Array
 
 
-def pseudo_labels(score_BxC: Array, *, threshold: float) -> tuple[jax.Array, jax.Array]:
+def pseudo_labels(
+    score_BxC: Array, *, threshold: float | Array, temperature: float = 0.0
+) -> tuple[jax.Array, jax.Array]:
     """Return the likeliest class of each row, and where it is likely enough to be believed.
 
     `argmax_c p_c`, where `max_c p_c >= threshold`, p the softmax of the scores (Lee 2013, Sohn et
-    al. 2020). Not in the paper.
+    al. 2020). With a temperature T the label is not one class, but `softmax(score / T)`, as in
+    UDA (Xie et al. 2020). Not in the paper.
 
     Args:
       score_BxC: class scores of the teacher, float.
-      threshold: least probability, in (0, 1].
+      threshold: least probability, in (0, 1]; a traced value is taken as it is.
+      temperature: T, at least 0; 0 is the likeliest class alone.
 
     Returns:
-      label_BxC, one-hot float, and is_confident_B, bool.
+      label_BxC, float, whose rows sum to 1, and is_confident_B, bool.
 
     Raises:
-      ValueError: for a threshold outside (0, 1].
+      ValueError: for a threshold outside (0, 1], or a negative temperature.
     """
-    if not 0 < threshold <= 1:
+    if not isinstance(threshold, jax.Array) and not 0 < threshold <= 1:
         raise ValueError(f"threshold is {threshold}; a probability in (0, 1] is wanted, e.g. .95.")
-    probability_BxC = jax.nn.softmax(score_BxC)
+    if temperature < 0:
+        raise ValueError(f"temperature is {temperature}; at least 0 is wanted, e.g. .4.")
+    is_confident_B = jax.nn.softmax(score_BxC).max(-1) >= threshold
+    if temperature:
+        return jax.nn.softmax(score_BxC / temperature), is_confident_B
     label_BxC = jax.nn.one_hot(score_BxC.argmax(-1), score_BxC.shape[-1], dtype=score_BxC.dtype)
-    return label_BxC, probability_BxC.max(-1) >= threshold
+    return label_BxC, is_confident_B
+
+
+def aligned_scores(
+    score_BxC: Array, where_B: Array, prior_C: Array, *, axis_name: str | None = None
+) -> jax.Array:
+    """Return scores of which no class is expected more often than among the labelled rows.
+
+    `log p_c + log(prior_c / mean p_c)`, p the softmax of the scores, its mean over the rows of this
+    batch (distribution alignment, Berthelot et al. 2020). Not in the paper.
+
+    Args:
+      score_BxC: class scores of the teacher, float.
+      where_B: the rows of the mean, bool.
+      prior_C: share of rows that have each class, above 0.
+      axis_name: the mapped axis whose devices share the rows, or None.
+
+    Returns:
+      score_BxC, float; as they were where `where_B` has no row.
+    """
+    log_BxC = jax.nn.log_softmax(score_BxC)
+    sums = jnp.where(where_B[:, None], jnp.exp(log_BxC), 0).sum(0), where_B.sum()
+    if axis_name is not None:
+        sums = jax.lax.psum(sums, axis_name)
+    total_C, rows = sums
+    ratio_C = prior_C * rows / jnp.maximum(total_C, 1e-6)
+    return log_BxC + jnp.where(rows > 0, jnp.log(ratio_C + 1e-12), 0)[None]
 
 
 def multilabel_pseudo_labels(

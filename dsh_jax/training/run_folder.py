@@ -140,6 +140,9 @@ ADDED = (
     *((section, "flip_by_epoch", False) for section in ("augment", "strong")),
     ("optimizer", "adam_learning_rate", 0.0),
     ("evaluation", "views", 1),
+    ("semi", "threshold_start", 0.0),
+    ("semi", "temperature", 0.0),
+    ("semi", "alignment", False),
 )
 
 

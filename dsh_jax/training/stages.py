@@ -376,6 +376,9 @@ def _with_teacher(
         threshold=options.threshold,
         confident_share=options.confident_share,
         prior_C=prior_C,
+        threshold_start=options.threshold_start,
+        temperature=options.temperature,
+        alignment=options.alignment,
     )
     with_teacher = semi.semi_objective(
         objective,

@@ -167,8 +167,8 @@ def train_step(
       ema_decay: of the averages, where the state keeps them.
       strong: augmentation of the unlabelled rows, as `augment` is; with it, the network of the
         averages is the teacher: it sees all rows by `augment`.
-      confidence: `(score, is_unlabelled, truth, axis_name=) -> terms` of the teacher's, to be
-        recorded, see `semi.confidence`.
+      confidence: `(score, is_unlabelled, truth, progress, axis_name=) -> terms` to be recorded of
+        the teacher, see `semi.confidence`.
       noise: standard deviation of what is added to the input; the decoder's target has none.
       axis_name: the mapped axis whose devices share the batch, or None for one device.
 
@@ -199,7 +199,9 @@ def train_step(
         teacher = model.apply(state.ema, image, beta=steepness, train=False, decode=False)
         batch["teacher"] = teacher
         is_unlabelled_B = ~batch["is_labelled"]
-        recorded = confidence(teacher.score, is_unlabelled_B, truth, axis_name=axis_name)
+        recorded = confidence(
+            teacher.score, is_unlabelled_B, truth, batch["progress"], axis_name=axis_name
+        )
         strong_key_B = jax.vmap(jax.random.fold_in, in_axes=(0, None))(key_B, STRONG)
         image = jnp.where(
             is_unlabelled_B[:, None, None, None], strong(strong_key_B, original), image

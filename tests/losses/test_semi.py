@@ -21,6 +21,9 @@ from dsh_jax.training.optimizer import make_optimizer
 from dsh_jax.training.records import read_metrics
 
 ON = {
+    "semi__threshold_start": 0.1,
+    "semi__temperature": 0.5,
+    "semi__alignment": True,
     "semi__pseudo_label": 1.0,
     "semi__consistency": 0.5,
     "semi__threshold": 0.11,  # an untrained network is sure of nothing
@@ -36,8 +39,14 @@ def outputs_of(score, bcoding):
     return Outputs(bcoding, logit=bcoding, bcoding=bcoding, score=score, decoded=None)
 
 
-def one_label(threshold=0.7):
-    return semi.labeller(multilabel=False, threshold=threshold, confident_share=0.5, prior_C=None)
+def one_label(threshold=0.7, **options):
+    prior_C = np.full(3, 1 / 3, np.float32)
+    return semi.labeller(
+        multilabel=False, threshold=threshold, confident_share=0.5, prior_C=prior_C, **options
+    )
+
+
+HALFWAY = jnp.float32(0.5)
 
 
 def nothing(outputs, image, batch, axis_name):
@@ -63,6 +72,38 @@ def test_terms_by_hand():
     assert total == pytest.approx(np.exp(-1.25) * (3 * np.log(4) / 2 + 5 * 0.375))
 
 
+def test_the_threshold_rises_in_a_straight_line():
+    # The second row's likeliest class has 10/12, the third's 2/4.
+    label_of = one_label(threshold=0.9, threshold_start=0.4)
+    believed = [
+        np.asarray(label_of(TEACHER.score, IS_UNLABELLED, jnp.float32(t), None)[1]).tolist()
+        for t in (0, 0.19, 0.21, 0.86, 0.87)
+    ]
+    row_2 = [False, True, False]
+    assert believed == [[False, True, True], [False, True, True], row_2, row_2, [False] * 3]
+
+
+def test_with_a_temperature_the_label_is_a_distribution():
+    label, is_confident = one_label(temperature=0.5)(TEACHER.score, IS_UNLABELLED, HALFWAY, None)
+    np.testing.assert_allclose(label[1], np.array([1, 100, 1]) / 102, rtol=1e-5)
+    np.testing.assert_array_equal(is_confident, [False, True, False])
+
+
+def test_alignment_takes_from_the_class_that_is_expected_too_often():
+    prior = np.array([0.25, 0.25, 0.5], np.float32)
+    score = jnp.log(jnp.array([[9.0, 1, 1], [1, 4, 5], [1, 6, 3]]))
+    p = np.array([[0.1, 0.4, 0.5], [0.1, 0.6, 0.3]])
+    wanted = p * prior / p.mean(0)
+    wanted /= wanted.sum(1, keepdims=True)
+    found = jax.nn.softmax(losses.aligned_scores(score, IS_UNLABELLED, prior))[1:]
+    np.testing.assert_allclose(found, wanted, rtol=1e-5)
+    no_row = jnp.zeros(3, bool)
+    plain = jax.nn.softmax(losses.aligned_scores(score, no_row, prior))
+    np.testing.assert_allclose(plain, jax.nn.softmax(score), rtol=1e-5)
+    even = one_label(threshold=0.3, alignment=True)(score, IS_UNLABELLED, HALFWAY, None)[0]
+    assert (even[1:].argmax(1) == (p / p.mean(0)).argmax(1)).all()
+
+
 def test_several_labels_learn_the_probability_where_none_is_believed():
     prior_C = np.array([0.5, 0.01, 0.01], np.float32)
     label_of = semi.labeller(multilabel=True, threshold=0.9, confident_share=0.5, prior_C=prior_C)
@@ -73,7 +114,7 @@ def test_several_labels_learn_the_probability_where_none_is_believed():
     # Of two rows the likelier has class 1 with the odds of 10, the other with those of 2: it is
     # believed not to have it. The other classes' scores are equal: neither row has class 2, and of
     # class 0, expected in one of them, nothing is believed.
-    label, is_confident = label_of(TEACHER.score, IS_UNLABELLED, None)
+    label, is_confident = label_of(TEACHER.score, IS_UNLABELLED, HALFWAY, None)
     np.testing.assert_array_equal(is_confident, [[0, 0, 0], [0, 0, 1], [0, 1, 1]])
     np.testing.assert_allclose(label[1:], [[0.5, 10 / 11, 0], [0.5, 0, 0]], rtol=1e-6)
     wanted = losses.multilabel_cross_entropy(SEEN.score[1:], label[1:]).mean()
@@ -83,18 +124,20 @@ def test_several_labels_learn_the_probability_where_none_is_believed():
 
 def test_confidence_counts_the_unlabelled_rows_alone():
     truth = jnp.array([[0, 0, 1], [0, 1, 0], [0, 1, 0]])
-    count = functools.partial(semi.confidence, one_label(), TEACHER.score, IS_UNLABELLED)
+    count = functools.partial(
+        semi.confidence, one_label(), TEACHER.score, IS_UNLABELLED, progress=HALFWAY
+    )
     assert count(truth) == {"confident": 0.5, "confident_right": 0.5}
     assert count(1 - truth) == {"confident": 0.5, "confident_right": 0.0}
     assert count(None) == {"confident": 0.5}
 
 
 def test_confidence_counts_labels_where_there_are_several():
-    def label_of(score, where, axis_name):
+    def label_of(score, where, progress, axis_name):
         return jnp.array([[1.0, 0.7, 0.0]] * 3), jnp.array([[True, False, True]] * 3)
 
     truth = jnp.array([[0, 0, 0], [1, 0, 0], [1, 0, 1]])
-    found = semi.confidence(label_of, TEACHER.score, IS_UNLABELLED, truth)
+    found = semi.confidence(label_of, TEACHER.score, IS_UNLABELLED, truth, HALFWAY)
     assert found == {"confident": pytest.approx(2 / 3), "confident_right": pytest.approx(3 / 6)}
 
 
@@ -242,6 +285,8 @@ def test_a_resume_in_the_ramp_changes_no_bit(tmp_path):
         ({"semi__threshold": 0.0}, r"threshold is 0.0; a probability in \(0, 1\]"),
         ({"semi__threshold": 1.5}, "threshold is 1.5"),
         ({"semi__ramp": -0.1}, r"ramp is -0.1; a share of the steps in \[0, 1\]"),
+        ({"semi__threshold_start": 1.5}, "semi.threshold_start is 1.5; a probability in"),
+        ({"semi__temperature": -1.0}, "temperature is -1.0; at least 0 is wanted"),
         ({"semi__pseudo_label": -1.0}, "semi.pseudo_label is -1.0; a weight is at least 0"),
         ({"data__label_fraction": 0.004}, "classes have no labelled row"),
     ],
