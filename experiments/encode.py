@@ -44,6 +44,9 @@ from experiments import console
 _WORKDIR = flags.DEFINE_string("workdir", None, "Folder of a trained run.")
 _MODEL = flags.DEFINE_string("model", None, "Folder of an export, in place of a run.")
 _EXPORT = flags.DEFINE_string("export", None, "Folder to export the run to.")
+_VIEWS = flags.DEFINE_integer(
+    "views", None, "Views of an image whose logits are averaged, in place of the run's own."
+)
 _IMAGES = flags.DEFINE_string("images", None, "Folder of images, or a list of them.")
 _OUT = flags.DEFINE_string("out", None, "File of the codes to write, .npz.")
 _BATCH = flags.DEFINE_integer("batch", BATCH, "Images at a time.", lower_bound=1)
@@ -79,6 +82,10 @@ def check_flags() -> None:
         raise ValueError("--annotate makes copies of images: pass --images and --out")
     if (_VERIFY.value or _PRUNE.value) and not _IMAGES.value:
         raise ValueError("--verify and --prune compare images with their codes: pass --images")
+    if _VIEWS.value is not None and not _WORKDIR.value:
+        raise ValueError(
+            "--views is of a run; what an export takes is written in it: pass --workdir"
+        )
     if _EXPORT.value and not _WORKDIR.value:
         raise ValueError("--export writes what a run has trained: pass --workdir")
     if bool(_IMAGES.value) != bool(_OUT.value):
@@ -169,12 +176,14 @@ def main(argv):
         if _READ.value:
             return read_annotations()
         if _EXPORT.value:
-            run = exported.open_run(_WORKDIR.value)
+            run = exported.open_run(_WORKDIR.value, _VIEWS.value)
             print(f"export: {exported.export_run(*run, _WORKDIR.value, _EXPORT.value)}")
         if not _IMAGES.value:
             return 0
         root, names = list_images(epath.Path(_IMAGES.value).expanduser())
-        encoder = exported.open_encoder(workdir=_WORKDIR.value, model=_MODEL.value)
+        encoder = exported.open_encoder(
+            workdir=_WORKDIR.value, model=_MODEL.value, views=_VIEWS.value
+        )
         codes, done, seconds, review = encode_files.encode_files(
             encoder,
             root,

@@ -2,11 +2,15 @@
 
 python -m experiments.evaluate --workdir=runs/mnist-48
 python -m experiments.evaluate --workdir=runs/mnist-48 --on=configs/digits.py
+python -m experiments.evaluate --workdir=runs/mnist-48 --views=6
 python -m experiments.evaluate --codes=codes.npz --k=100,1000 --presets=hashnet@5000,orthohash
 
 --on takes the config of another data set, and --on.data.data_dir=… and the like change its
 settings: the run's network encodes the images, none of which it was trained on. The numbers go to
 the run's eval/on_digits.json, and the report shows them.
+
+--views averages the logits of several views of each image before a bit is read, see
+evaluation.views in configs/default.py; the numbers stand in the place of the evaluation before.
 
 Which files --codes takes is said in `dsh_jax.evaluation.code_files.load`.
 """
@@ -35,6 +39,7 @@ _WORKDIR = flags.DEFINE_string("workdir", None, "Folder of the run.")
 _ON = config_flags.DEFINE_config_file(
     "on", None, "Config of another data set, which the run's network is evaluated on too."
 )
+_VIEWS = flags.DEFINE_integer("views", None, "Views of an image, in place of the run's own.")
 _CODES = flags.DEFINE_string("codes", None, "File or folder of codes.")
 _DATABASE = flags.DEFINE_string("database", "train", "Which database of an .npz file of codes.")
 _BITS = flags.DEFINE_integer(
@@ -70,6 +75,8 @@ def evaluate_run(folder: epath.Path) -> None:
             f"{folder} is a run of {config.method}, which fits features: it has no network to "
             "encode images with. Pass a run of another method."
         )
+    if _VIEWS.value is not None:
+        config.evaluation.views = _VIEWS.value
     described = build.build(config)
     # First: what is wrong with it is said at once.
     other = cross_domain.load_other(_ON.value, config, described) if _ON.value else None
@@ -162,8 +169,9 @@ def main(argv):
     console.quiet()
     with console.clear_errors():
         if _CODES.value:
-            if flags.FLAGS["on"].present:
-                raise ValueError("--on belongs to --workdir; leave it out with --codes")
+            for name in ("on", "views"):
+                if flags.FLAGS[name].present:
+                    raise ValueError(f"--{name} belongs to --workdir; leave it out with --codes")
             evaluate_codes(epath.Path(_CODES.value).expanduser().resolve())
         else:
             evaluate_run(epath.Path(_WORKDIR.value))

@@ -50,7 +50,8 @@ class Evaluation:
       results: name of the database to Result, the protocol's own first, see `Split.databases`.
       encoded: `query`, and the name of each database, to its codes.
       rows: the same to its row numbers.
-      code: accuracy and code health of the queries, see `code_report`.
+      code: accuracy and code health of the queries, see `code_report`; `views` where an image had
+        several.
       bit_mean_K: each bit's mean over the queries.
       variables: the network's.
     """
@@ -135,6 +136,8 @@ def evaluate_run(config: ConfigDict, described: build.Run, workdir: epath.PathLi
     packed = {part: one.packed_NxW for part, one in encoded.items()}
     ranked = results.rank(packed, label, bits=bits)
     code, bit_mean_K = code_report(encoded["query"], bits=bits)
+    if config.evaluation.views > 1:
+        code["views"] = float(config.evaluation.views)
     evaluation = Evaluation(step, ranked, encoded, rows, code, bit_mean_K, variables)
     if parallel.process_index() == 0:
         results.save_codes(folder, step, packed, label, rows, bits=bits, split_hash=split.hash)

@@ -105,11 +105,12 @@ def of_run(config: ConfigDict, described: build.Run, workdir: epath.PathLike) ->
     )
 
 
-def open_run(workdir: epath.PathLike) -> tuple[ConfigDict, build.Run]:
+def open_run(workdir: epath.PathLike, views: int | None = None) -> tuple[ConfigDict, build.Run]:
     """Return a run's config and what it describes, its images not decoded.
 
     Args:
       workdir: the run's folder.
+      views: of each image, in place of the config's `evaluation.views`.
 
     Returns:
       (config, described).
@@ -125,6 +126,8 @@ def open_run(workdir: epath.PathLike) -> tuple[ConfigDict, build.Run]:
             "images."
         )
     config.data.cache = "none"  # none of its images is wanted
+    if views is not None:
+        config.evaluation.views = views
     return config, build.build(config)
 
 
@@ -159,6 +162,7 @@ def export_run(
     with (unfinished / "weights.npz").open("wb") as file:
         np.savez(file, **weights)
     settings = json.loads((epath.Path(workdir).expanduser() / "config.json").read_text())
+    settings["evaluation"]["views"] = config.evaluation.views
     texts = {
         "config.json": json.dumps(settings, indent=2),
         "label_names.json": json.dumps(encoder.label_names, indent=2, ensure_ascii=False),
@@ -222,11 +226,25 @@ def load(folder: epath.PathLike) -> ImageEncoder:
     )
 
 
-def open_encoder(*, workdir: epath.PathLike | None, model: epath.PathLike | None) -> ImageEncoder:
-    """Return the encoder of a run's folder or of an export, whichever is given."""
+def open_encoder(
+    *, workdir: epath.PathLike | None, model: epath.PathLike | None, views: int | None = None
+) -> ImageEncoder:
+    """Return the encoder of a run's folder or of an export, whichever is given.
+
+    Args:
+      workdir: of a run.
+      model: folder of an export.
+      views: of each image, in place of the run's; an export has its own.
+
+    Returns:
+      ImageEncoder.
+
+    Raises:
+      ValueError: see `load`, `open_run`, `of_run`.
+    """
     if model:
         return load(model)
-    return of_run(*open_run(workdir), workdir)
+    return of_run(*open_run(workdir, views), workdir)
 
 
 def _artifact(encoder: ImageEncoder) -> bytes:

@@ -1,6 +1,7 @@
 """The commands as a user types them."""
 
 import json
+import shutil
 
 import photographs
 import pytest
@@ -44,6 +45,18 @@ def test_evaluation_command_gives_the_same_numbers(trained):
     assert again.returncode == 0, again.stderr
     table = process.stdout.strip().rpartition("\n")[0].strip()
     assert again.stdout.strip() == table
+
+
+def test_views_are_evaluated_and_said(trained, tmp_path):
+    folder, process = trained
+    copy = tmp_path / "run"
+    shutil.copytree(folder, copy)
+    several = command("evaluate", f"--workdir={copy}", "--views=2")
+    assert several.returncode == 0, several.stderr
+    assert "views                                           2.0000" in several.stdout
+    assert several.stdout.splitlines()[:3] != process.stdout.strip().splitlines()[:3]
+    refused = command("evaluate", f"--workdir={copy}", "--views=4")
+    assert last_line(refused.stderr) == "error: evaluation.views is 4; it must be 1, 2 or 6."
 
 
 def test_a_misspelt_data_set_is_one_clear_line(tmp_path):

@@ -45,6 +45,21 @@ def encoded(folder, pictures, tmp_path_factory):
     return out, process
 
 
+def test_an_export_holds_its_views(folder, run, pictures, tmp_path):
+    model = tmp_path / "model"
+    process = command("encode", f"--workdir={folder}", f"--export={model}", "--views=2")
+    assert process.returncode == 0, process.stderr
+    config = tiny.config(evaluation__views=2)
+    wanted = exported.of_run(config, run, folder)
+    found = exported.load(model)
+    assert found.fingerprint == wanted.fingerprint
+    image = run.source.images.take(np.arange(40))
+    np.testing.assert_array_equal(found.encode(image), wanted.encode(image))
+    flags = ("--views=2", f"--images={pictures}", f"--out={tmp_path / 'codes.npz'}")
+    refused = command("encode", f"--model={model}", *flags)
+    assert last_line(refused.stderr).startswith("error: --views is of a run; what an export takes")
+
+
 def test_every_file_has_a_code_or_is_named(encoded, pictures, run, folder):
     out, process = encoded
     found = image_codes.load(out / "codes.npz")
