@@ -31,8 +31,8 @@ class Block(nn.Module):
       nonlinearity: `relu`, or `gelu` by its tanh formula (Hendrycks and Gimpel 2016).
       norm_momentum: share of the running statistics that a step keeps.
       norm_scale: whether each normalised channel has a trained factor.
-      pool: a 2×2 max-pool: `after` all the rest, `before_norm`, which then has a quarter of the
-        work, or none, "".
+      pool_before_norm: whether there is a 2×2 max-pool after the layer, which leaves a quarter of
+        the work for the rest.
     """
 
     layer: Callable[..., nn.Module]
@@ -42,12 +42,12 @@ class Block(nn.Module):
     nonlinearity: Nonlinearity = "relu"
     norm_momentum: float = 0.9
     norm_scale: bool = True
-    pool: Literal["", "after", "before_norm"] = ""
+    pool_before_norm: bool = False
 
     @nn.compact
     def __call__(self, x: jax.Array, *, train: bool) -> jax.Array:
         x = self.layer(use_bias=not self.batch_norm, dtype=self.dtype)(x)
-        if self.pool == "before_norm":
+        if self.pool_before_norm:
             x = convolution.max_pool_2x2(x)
         if self.batch_norm:
             x = nn.BatchNorm(
@@ -58,8 +58,7 @@ class Block(nn.Module):
                 axis_name=None if self.is_initializing() else self.axis_name,
                 dtype=self.dtype,
             )(x)
-        x = NONLINEARITIES[self.nonlinearity](x)
-        return convolution.max_pool_2x2(x) if self.pool == "after" else x
+        return NONLINEARITIES[self.nonlinearity](x)
 
 
 def dirac(key: jax.Array, shape: Sequence[int], dtype: Any = jnp.float32) -> jax.Array:

@@ -10,6 +10,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
+from dsh_jax.network import convolution
 from dsh_jax.network.blocks import (
     FILTERS,
     KERNEL_INITS,
@@ -86,7 +87,6 @@ class Encoder(nn.Module):
             norm_scale=self.norm_scale,
         )
         kernel_init = KERNEL_INITS[self.kernel_init]
-        pool = "before_norm" if self.pool_before_norm else "after"
         x = jnp.asarray(centred(image_BxHxWxC), self.dtype)
         if self.whitening:
             x = Whitening(self.whitening, dtype=self.dtype, name="whitening")(x)
@@ -97,9 +97,11 @@ class Encoder(nn.Module):
             for i in range(count):
                 x = block(
                     conv3x3(filters, kernel_init),
-                    pool=pool if i == pool_at else "",
+                    pool_before_norm=self.pool_before_norm and i == pool_at,
                     name=f"conv{group + 1}_{i + 1}",
                 )(x, train=train)
+                if i == pool_at and not self.pool_before_norm:
+                    x = convolution.max_pool_2x2(x)
         x = x.reshape(x.shape[0], -1)
         for name in ("fc6", "fc7"):
             x = block(dense(self.fc_dim), name=name)(x, train=train)

@@ -10,7 +10,7 @@ import pytest
 from flax.core import FrozenDict
 from scipy.special import erf
 
-from dsh_jax.network import DSH
+from dsh_jax.network import DSH, Encoder
 from dsh_jax.network.blocks import NONLINEARITIES, Block, dirac
 from dsh_jax.network.convolution import convolution
 
@@ -35,13 +35,25 @@ def convolved(params):
     return np.einsum("bhwc,ck->bhwk", IMAGE, params["Conv_0"]["kernel"][0, 0])
 
 
-@pytest.mark.parametrize("place", ["", "before_norm", "after"])
-def test_the_pool_stands_where_it_is_told(place):
-    output, params, _ = applied(pool=place)
+@pytest.mark.parametrize("pooled", [False, True])
+def test_a_pool_comes_before_the_normalisation(pooled):
+    output, params, _ = applied(pool_before_norm=pooled)
     x = convolved(params)
-    x = normalised(pool(x) if place == "before_norm" else x)
-    x = np.maximum(x, 0)
-    np.testing.assert_allclose(output, pool(x) if place == "after" else x, atol=1e-5)
+    wanted = np.maximum(normalised(pool(x) if pooled else x), 0)
+    np.testing.assert_allclose(output, wanted, atol=1e-5)
+
+
+@pytest.mark.parametrize(("before", "side"), [(False, 32), (True, 16)])
+def test_the_encoder_pools_once_a_group(before, side):
+    encoder = Encoder(width=1 / 32, fc_dim=4, pool_before_norm=before)
+    image = jnp.zeros((1, 32, 32, 1))
+    found = jax.eval_shape(
+        lambda: encoder.init_with_output(
+            jax.random.key(0), image, train=False, capture_intermediates=True
+        )[1]["intermediates"]
+    )
+    sides = [found[f"conv{group}_1"]["__call__"][0].shape[1] for group in range(1, 6)]
+    assert sides == [side >> group for group in range(5)]
 
 
 def test_gelu_is_that_of_its_paper():
