@@ -2,6 +2,7 @@
 
 blocks       what encoder and decoder are made of, and their sizes
 encoder      sections 3.1 and 3.2
+whitening    a fixed first convolution before it
 decoder      its mirror
 bcoding      the bcoding layer, eq. (3): where a bit is decided
 dsh          all of it as one network, and what it gives

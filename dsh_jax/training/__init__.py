@@ -1,6 +1,7 @@
 """From a config to a trained state.
 
     optimizer     optimizers and schedules by name
+    muon          one of these, of our own
     step          one training step
     stages        from a config to stages of training
     build         from a config to data, network and stages
