@@ -18,7 +18,7 @@ import jax.numpy as jnp
 import optax
 
 STEPS = 3  # as in Jordan's CIFAR-10 networks
-COEFFICIENTS = (3.4445, -4.7750, 2.0315)  # his; in few steps small singular values come up to 1 only in part
+COEFFICIENTS = (3.4445, -4.7750, 2.0315)  # his; small singular values come up only in part
 
 
 class MuonState(NamedTuple):
