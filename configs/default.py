@@ -86,6 +86,8 @@ def get_config(variant: str = "intended") -> ConfigDict:
     model.width = 1.0  # multiplies 64, 128, 256, 512, 512 filters
     model.convs_per_group = (1, 1, 1, 1, 1)  # (2, 2, 3, 3, 3) is VGG-16's
     model.pool_after = "group"  # group | first: the pool after the group's first convolution
+    model.pools = 5  # how many of the five groups have their pool, the first ones
+    model.global_pool = False  # FC6 sees each channel's maximum over all places
     model.fc_dim = 1024
     model.batch_norm = True
     model.whitening = 0  # side of the patches that a fixed first convolution whitens; 0 is off
@@ -116,7 +118,7 @@ def get_config(variant: str = "intended") -> ConfigDict:
     loss.beta_power = 0.5
 
     # What unlabelled images teach, by the network's own average, which then needs ema_decay > 0;
-    # both weights at 0 are off. See docs/semi_supervised.md.
+    # all weights at 0 are off. See docs/semi_supervised.md.
     config.semi = semi = ConfigDict()
     semi.pseudo_label = 0.0  # weight of the average's confident classes on strong views
     semi.threshold = 0.95  # least probability of such a class, in (0, 1]
@@ -125,7 +127,9 @@ def get_config(variant: str = "intended") -> ConfigDict:
     semi.alignment = False  # its classes expected as often as among labelled rows
     semi.confident_share = 0.5  # multi-label: of each class's expected rows, how many are confident
     semi.consistency = 0.0  # weight of B on strong views against the average's on weak ones
-    semi.ramp = 0.25  # share of the steps over which both weights rise from 0
+    semi.similarity = 0.0  # weight of B's similarities among strong views against the average's
+    semi.similarity_temperature = 0.1  # of the softmax over these, as a share of all bits
+    semi.ramp = 0.25  # share of the steps over which these weights rise from 0
     semi.noise = 0.0  # standard deviation on inputs, which the decoder is to take away again
     semi.reconstruction_end = 1.0  # share of loss.r that is left at the end
 
@@ -138,6 +142,7 @@ def get_config(variant: str = "intended") -> ConfigDict:
     optimizer.boundaries = (0.5, 0.75)  # of `steps`, as shares of the training
     optimizer.factor = 0.1  # of `steps`
     optimizer.momentum = 0.9  # of sgd and muon
+    optimizer.held_norms = False  # muon's kernels in the encoder keep the norm √filters
     optimizer.weight_decay = 5e-4  # λ
     # optimizer (adamw: decoupled; sgd: λW in the gradient, half of what `loss` gives) | loss
     # (λ‖W‖², printed).

@@ -45,6 +45,7 @@ OFF = {
     "loss.bit_balance": 0.0,
     "semi.pseudo_label": 0.0,
     "semi.consistency": 0.0,
+    "semi.similarity": 0.0,
 }
 REGULARIZERS = {"loss.y": 0.1, "loss.z": 0.1, "loss.bit_balance": 0.1}
 DENOISING = {"loss.r": 1.0, "semi.noise": 0.1, "semi.reconstruction_end": 0.0}
@@ -57,7 +58,10 @@ ROWS: dict[str, dict[str, float | str]] = {
     "regularizers": REGULARIZERS,
     "pseudo-labels": {"semi.pseudo_label": 1.0},
     "consistency": {"semi.consistency": 1.0},
+    "balanced consistency": {"semi.consistency": 1.0, "loss.bit_balance": 1.0},
+    "similarity": {"semi.similarity": 0.5},
     "pseudo-labels + consistency": TEACHER,
+    "pseudo-labels + similarity": {"semi.pseudo_label": 1.0, "semi.similarity": 0.5},
     "all": REGULARIZERS | DENOISING | TEACHER,
 }
 

@@ -31,6 +31,7 @@ from dsh_jax.losses.unlabelled import (
     multilabel_pseudo_labels,
     pseudo_labels,
     ramp_up,
+    similarity_loss,
 )
 from dsh_jax.losses.weights import is_on, kernels, weight_penalty
 
@@ -52,6 +53,7 @@ __all__ = [
     "pseudo_labels",
     "ramp_up",
     "reconstruction_loss",
+    "similarity_loss",
     "softmax_cross_entropy",
     "weight_penalty",
 ]

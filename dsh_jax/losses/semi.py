@@ -1,6 +1,6 @@
 """What unlabelled rows learn from the network's own average, the teacher.
 
-    L + w(t) (λ_u · pseudo-labels on strong views + λ_h · consistency of B)
+    L + w(t) (λ_u · pseudo-labels on strong views + λ_h · consistency of B + λ_s · similarity of B)
 
 The teacher sees the weak view of an image, the network the strong one. Each term is a function of
 `losses`; not in the paper, whose objective has no term by which an unlabelled image could tell two
@@ -93,6 +93,8 @@ def semi_objective(
     pseudo_label: float,
     consistency: float,
     ramp: float,
+    similarity: float = 0.0,
+    similarity_temperature: float = 0.1,
 ) -> Callable[..., tuple[jax.Array, Terms]]:
     """Return an objective with the teacher's terms added.
 
@@ -103,7 +105,9 @@ def semi_objective(
       pseudo_label: λ_u, weight of the cross-entropy with the teacher's labels, over all unlabelled
         rows: one whose label is not believed counts as 0.
       consistency: λ_h, weight of `losses.consistency_loss`, over the unlabelled rows.
-      ramp: share of the steps over which both weights rise, see `losses.ramp_up`.
+      ramp: share of the steps over which these weights rise, see `losses.ramp_up`.
+      similarity: λ_s, weight of `losses.similarity_loss` among the unlabelled rows.
+      similarity_temperature: its T.
 
     Returns:
       `(outputs, image, batch, axis_name) -> (total, terms)`.
@@ -111,7 +115,8 @@ def semi_objective(
     Raises:
       ValueError: for a negative weight.
     """
-    for name, weight in (("pseudo_label", pseudo_label), ("consistency", consistency)):
+    weights = {"pseudo_label": pseudo_label, "consistency": consistency, "similarity": similarity}
+    for name, weight in weights.items():
         if weight < 0:
             raise ValueError(f"semi.{name} is {weight}; a weight is at least 0.")
 
@@ -132,6 +137,16 @@ def semi_objective(
             value_B = unlabelled.consistency_loss(outputs.bcoding, teacher.bcoding)
             terms["consistency"] = masking.masked_mean(value_B, where_B, axis_name=axis_name)
             total += factor * consistency * terms["consistency"]
+        if similarity:
+            value_B = unlabelled.similarity_loss(
+                outputs.bcoding,
+                teacher.bcoding,
+                where_B,
+                temperature=similarity_temperature,
+                axis_name=axis_name,
+            )
+            terms["similarity"] = masking.masked_mean(value_B, where_B, axis_name=axis_name)
+            total += factor * similarity * terms["similarity"]
         return total, terms
 
     return with_teacher

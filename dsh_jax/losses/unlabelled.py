@@ -137,6 +137,61 @@ def consistency_loss(bcoding_BxK: Array, teacher_BxK: Array) -> jax.Array:
     return jnp.mean((bcoding_BxK - jax.lax.stop_gradient(teacher_BxK)) ** 2, axis=-1)
 
 
+def similarity_loss(
+    bcoding_BxK: Array,
+    teacher_BxK: Array,
+    where_B: Array,
+    *,
+    temperature: float = 0.1,
+    sharpening: float = 2.0,
+    axis_name: str | None = None,
+) -> jax.Array:
+    """Return how far codes stand to the teacher's codes as the teacher's do among themselves.
+
+    `-Σ_j q_ij log p_ij`, p_i the softmax over the rows j of `<u_i, v_j> / (K T)`, q_i that of
+    `<v_i, v_j> / (K T)` sharpened, u = 2b - 1 and v = 2t - 1, t held fixed. Rows whose codes the
+    teacher gives alike attract, all others repel, where `consistency_loss` only attracts. Not in
+    the paper; after Zheng et al. 2021 (ReSSL), in whose sum the row itself is left out.
+
+    Args:
+      bcoding_BxK: activations of the strong views, in [0, 1].
+      teacher_BxK: the teacher's, of the weak views.
+      where_B: the rows to compare, bool; the others are neither i nor j.
+      temperature: T, above 0.
+      sharpening: the teacher's factor of the exponent, at least 1.
+      axis_name: the mapped axis whose devices share the rows j, or None.
+
+    Returns:
+      loss_B, float, at least 0; 0 where not `where_B`.
+
+    Raises:
+      AssertionError: where the shapes differ.
+      ValueError: for a temperature or sharpening out of its range.
+    """
+    chex.assert_equal_shape([bcoding_BxK, teacher_BxK])
+    chex.assert_equal_shape_prefix([bcoding_BxK, where_B], 1)
+    if temperature <= 0:
+        raise ValueError(f"temperature is {temperature}; above 0 is wanted, e.g. .1.")
+    if sharpening < 1:
+        raise ValueError(f"sharpening is {sharpening}; at least 1 is wanted, e.g. 2.")
+    of_teacher_BxK = 2 * jax.lax.stop_gradient(teacher_BxK) - 1
+    all_NxK, where_N = of_teacher_BxK, where_B
+    if axis_name is not None:
+        all_NxK, where_N = (
+            jax.lax.all_gather(value, axis_name, tiled=True) for value in (of_teacher_BxK, where_B)
+        )
+    scale = bcoding_BxK.shape[-1] * temperature
+    # Far below any similarity, yet a number: 0 times it is 0.
+    hidden_N = jnp.where(where_N, 0.0, -1e4)
+
+    def logits(code_BxK):
+        return code_BxK @ all_NxK.T / scale
+
+    log_p_BxN = jax.nn.log_softmax(logits(2 * bcoding_BxK - 1) + hidden_N[None])
+    q_BxN = jax.nn.softmax(sharpening * logits(of_teacher_BxK) + hidden_N[None])
+    return jnp.where(where_B, -(q_BxN * log_p_BxN).sum(-1), 0)
+
+
 def ramp_up(progress: Array, *, share: float) -> jax.Array:
     """Return the factor of a weight that rises from nearly 0 to 1: `exp(-5 (1 - t)^2)`.
 

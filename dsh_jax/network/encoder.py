@@ -28,6 +28,8 @@ from dsh_jax.network.whitening import Whitening, centred
 class Encoder(nn.Module):
     """Five groups of convolutions with a 2×2 max-pool each, then FC6 and FC7 (sections 3.1, 3.2).
 
+    With fewer pools and a global one the late groups see more places of an image, not one or four.
+
     Attributes:
       width: multiplier of 64, 128, 256, 512, 512 filters.
       convs_per_group: 3×3 convolutions in each group; (1, 1, 1, 1, 1) is printed, (2, 2, 3, 3, 3)
@@ -41,6 +43,8 @@ class Encoder(nn.Module):
       nonlinearity, norm_momentum, norm_scale: see `Block`.
       pool_before_norm: whether a pool comes before the normalisation of its layer.
       kernel_init: of the convolutions, `he` or `dirac`, see `blocks.dirac`.
+      pools: how many groups have their pool, the first ones; 5 is printed.
+      global_pool: whether FC6 sees each channel's maximum over all places, not every place.
     """
 
     width: float = 1.0
@@ -56,6 +60,8 @@ class Encoder(nn.Module):
     norm_scale: bool = True
     pool_before_norm: bool = False
     kernel_init: Literal["he", "dirac"] = "he"
+    pools: int = len(FILTERS)
+    global_pool: bool = False
 
     @nn.compact
     def __call__(self, image_BxHxWxC: jax.Array, *, train: bool) -> jax.Array:
@@ -69,6 +75,8 @@ class Encoder(nn.Module):
             raise ValueError(
                 f"convs_per_group is {tuple(self.convs_per_group)}; it must hold five numbers >= 1."
             )
+        if not 0 <= self.pools <= len(FILTERS):
+            raise ValueError(f"pools is {self.pools}; of the five groups 0 to 5 can have one.")
         if self.pool_after not in ("group", "first"):
             raise ValueError(f"pool_after is {self.pool_after!r}; it must be 'group' or 'first'.")
         for name, value, known in (
@@ -94,6 +102,8 @@ class Encoder(nn.Module):
         for group, filters in enumerate(scaled_filters(self.width)):
             count = self.convs_per_group[group]
             pool_at = 0 if self.pool_after == "first" else count - 1
+            if group >= self.pools:
+                pool_at = -1
             for i in range(count):
                 x = block(
                     conv3x3(filters, kernel_init),
@@ -102,7 +112,7 @@ class Encoder(nn.Module):
                 )(x, train=train)
                 if i == pool_at and not self.pool_before_norm:
                     x = convolution.max_pool_2x2(x)
-        x = x.reshape(x.shape[0], -1)
+        x = x.max(axis=(1, 2)) if self.global_pool else x.reshape(x.shape[0], -1)
         for name in ("fc6", "fc7"):
             x = block(dense(self.fc_dim), name=name)(x, train=train)
         return x

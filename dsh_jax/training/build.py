@@ -26,7 +26,7 @@ from dsh_jax.training.step import TrainState, create_state, with_whitening
 
 ENCODER_OPTIONS = (
     *("whitening", "nonlinearity", "norm_momentum", "norm_scale"),
-    *("pool_before_norm", "kernel_init"),
+    *("pool_before_norm", "kernel_init", "pools", "global_pool"),
 )
 WHITENED = 5000  # training rows whose patches whitening is made of
 
@@ -208,7 +208,7 @@ def check_unlabelled(config: ConfigDict, source: Source, split: splits.Split) ->
     if not len(split.unlabelled):
         raise ValueError(
             "semi has terms of unlabelled rows, but the split has none: set data.labels_per_class "
-            "or data.label_fraction < 1, or semi.pseudo_label=0 and semi.consistency=0."
+            "or data.label_fraction < 1, or semi.pseudo_label, consistency and similarity to 0."
         )
     training = config.training
     if (

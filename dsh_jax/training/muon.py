@@ -75,3 +75,23 @@ def scale_by_muon(momentum: float, steps: int = STEPS) -> optax.GradientTransfor
         return step, MuonState(velocity)
 
     return optax.GradientTransformation(init, update)
+
+
+def hold_norms() -> optax.GradientTransformation:
+    """Return what brings each kernel to the norm √filters before its step, as Jordan does.
+
+    A normalised layer gives the same whatever its kernel's norm, but a step of one length turns a
+    small kernel further than a large one: held, the learning rate alone says how far.
+
+    Returns:
+      An optax transformation, to come last.
+    """
+
+    def update(step, state, params):
+        def held(change, kernel):
+            wanted = kernel.shape[-1] ** 0.5
+            return change + kernel * (wanted / (jnp.linalg.norm(kernel) + 1e-7) - 1)
+
+        return jax.tree.map(held, step, params), state
+
+    return optax.GradientTransformation(lambda params: optax.EmptyState(), update)

@@ -10,7 +10,7 @@ import jax
 import optax
 
 from dsh_jax import losses
-from dsh_jax.training.muon import scale_by_muon
+from dsh_jax.training.muon import hold_norms, scale_by_muon
 
 Schedule = Literal["constant", "cosine", "linear", "one_cycle", "steps"]
 
@@ -77,6 +77,7 @@ def make_optimizer(
     momentum: float = 0.9,
     clip_norm: float = 0.0,
     adam_schedule: optax.Schedule | None = None,
+    held_norms: bool = False,
 ) -> optax.GradientTransformation:
     """Return an optimizer whose weight decay touches kernels only.
 
@@ -92,6 +93,8 @@ def make_optimizer(
       momentum: of SGD and Muon.
       clip_norm: the gradient's largest global norm; 0 is off.
       adam_schedule: of Muon, the learning rate of the rest.
+      held_norms: of Muon, whether the encoder's kernels keep their norms, see `muon.hold_norms`;
+        its layers must then be normalised.
 
     Returns:
       An optax transformation.
@@ -101,6 +104,8 @@ def make_optimizer(
     """
     if name == "adam" and weight_decay:
         raise ValueError("adam has no weight decay: use adamw, or set weight_decay=0.")
+    if held_norms and name != "muon":
+        raise ValueError(f"{name} does not hold norms: use muon, or set held_norms=False.")
     mask = functools.partial(losses.kernels, parts=parts)
     clip = optax.clip_by_global_norm(clip_norm) if clip_norm else optax.identity()
     if name == "sgd":
@@ -114,7 +119,11 @@ def make_optimizer(
         others = optax.adamw(adam_schedule, weight_decay=weight_decay, mask=mask)
         decay = optax.add_decayed_weights(weight_decay, mask=mask)
         rate = optax.scale_by_learning_rate(schedule)
-        muon = optax.chain(scale_by_muon(momentum), decay, rate)
+        steps = [scale_by_muon(momentum), decay, rate]
+        if held_norms:
+            in_encoder = functools.partial(losses.kernels, parts=["encoder"])
+            steps.append(optax.masked(hold_norms(), in_encoder))
+        muon = optax.chain(*steps)
         main = optax.partition({"muon": muon, "adam": others}, _is_muons)
     else:
         raise ValueError(f"optimizer is {name!r}; known: 'sgd', 'adam', 'adamw', 'muon'.")

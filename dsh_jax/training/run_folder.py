@@ -136,13 +136,18 @@ ADDED = (
     ("model", "norm_scale", True),
     ("model", "pool_before_norm", False),
     ("model", "kernel_init", "he"),
+    ("model", "pools", 5),
+    ("model", "global_pool", False),
     *((section, "shift_border", "zeros") for section in ("augment", "strong")),
     *((section, "flip_by_epoch", False) for section in ("augment", "strong")),
     ("optimizer", "adam_learning_rate", 0.0),
+    ("optimizer", "held_norms", False),
     ("evaluation", "views", 1),
     ("semi", "threshold_start", 0.0),
     ("semi", "temperature", 0.0),
     ("semi", "alignment", False),
+    ("semi", "similarity", 0.0),
+    ("semi", "similarity_temperature", 0.1),
 )
 
 

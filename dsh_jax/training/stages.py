@@ -164,6 +164,11 @@ def one_device_stages(
     hashing_steps = duration(training, "hashing", steps_per_epoch)
     if not hashing_steps:
         raise ValueError("training has no steps: set training.hashing_epochs or hashing_steps.")
+    if rate.held_norms and not config.model.batch_norm:
+        raise ValueError(
+            "optimizer.held_norms is True, but without model.batch_norm a kernel's norm means "
+            "something: set it to False."
+        )
     growth = value["loss.beta_growth"]
     if config.loss.beta_growth == 0:
         growth = deep.GROWTH.get(config.method, growth)
@@ -197,6 +202,7 @@ def one_device_stages(
             parts=parts,
             momentum=rate.momentum,
             clip_norm=rate.clip_norm,
+            held_norms=rate.held_norms,
         )
         step = functools.partial(
             train_step,
@@ -348,7 +354,9 @@ def learns_from_average(config: ConfigDict) -> bool:
     Raises:
       ValueError: where it has, but lacks the average, or is of another method.
     """
-    weights = {f"semi.{name}": config.semi[name] for name in ("pseudo_label", "consistency")}
+    weights = {
+        f"semi.{name}": config.semi[name] for name in ("pseudo_label", "consistency", "similarity")
+    }
     given = {name: value for name, value in weights.items() if value}
     if not given:
         return False
@@ -387,6 +395,8 @@ def _with_teacher(
         pseudo_label=options.pseudo_label,
         consistency=options.consistency,
         ramp=options.ramp,
+        similarity=options.similarity,
+        similarity_temperature=options.similarity_temperature,
     )
     return with_teacher, {
         "strong": augmentation(config, "strong"),

@@ -119,6 +119,7 @@ def with_teacher(multilabel):
     made = semi.semi_objective(
         objectives.hashing_objective(multilabel=multilabel, applied_to="bcoding", y=0.0),
         label_of, multilabel=multilabel, pseudo_label=1.0, consistency=1.0, ramp=0.0,
+        similarity=1.0,
     )  # fmt: skip
     return lambda logit, label, known: made(outputs_of(logit), None, batch_of(label, known), None)[
         0
@@ -171,6 +172,12 @@ CASES = {
             bits_of(logit), bits_of(EQUAL[0][: len(logit)])
         ).mean(),
         0, EQUAL, scale=1,
+    ),
+    "similarity_loss": Case(
+        lambda logit, *_: losses.similarity_loss(
+            bits_of(logit), bits_of(FAR * WHOLE[0][: len(logit)]), jnp.ones(len(logit), bool)
+        ).mean(),
+        0, WHOLE, least=np.log1p(7 * np.exp(-10)) + 70 / (7 + np.exp(20)),
     ),
     "weight_penalty": Case(
         lambda logit, *_: losses.weight_penalty({"kernel": logit}), 0, EQUAL, scale=0

@@ -26,6 +26,7 @@ ON = {
     "semi__alignment": True,
     "semi__pseudo_label": 1.0,
     "semi__consistency": 0.5,
+    "semi__similarity": 0.5,
     "semi__threshold": 0.11,  # an untrained network is sure of nothing
     "semi__noise": 0.1,
     "semi__ramp": 0.8,
@@ -62,14 +63,27 @@ BATCH = {"is_labelled": ~IS_UNLABELLED, "teacher": TEACHER, "progress": jnp.floa
 
 def test_terms_by_hand():
     objective = semi.semi_objective(
-        nothing, one_label(), multilabel=False, pseudo_label=3.0, consistency=5.0, ramp=1.0
+        nothing,
+        one_label(),
+        multilabel=False,
+        pseudo_label=3.0,
+        consistency=5.0,
+        ramp=1.0,
+        similarity=7.0,
+        similarity_temperature=0.5,
     )
     total, terms = objective(SEEN, None, BATCH, None)
     # Of the two unlabelled rows one is believed: log 4 over both.
     assert terms["pseudo_label"] == pytest.approx(np.log(4) / 2)
     assert terms["consistency"] == pytest.approx((0.5 + 0.25) / 2)
     assert terms["ramp"] == pytest.approx(np.exp(-1.25))
-    assert total == pytest.approx(np.exp(-1.25) * (3 * np.log(4) / 2 + 5 * 0.375))
+    # <u, v> / (K T) of the two unlabelled rows: 0 and −2 for the first, 0 for the second. Among
+    # themselves the teacher's have 2 and 0 (sharpened 4 and 0), 0 and 2.
+    far = 1 / (1 + np.exp(4))
+    similarity = (np.log(1 + np.exp(-2)) + 2 * far + np.log(2)) / 2
+    assert terms["similarity"] == pytest.approx(similarity, rel=1e-5)
+    wanted = 3 * np.log(4) / 2 + 5 * 0.375 + 7 * similarity
+    assert total == pytest.approx(np.exp(-1.25) * wanted)
 
 
 def test_the_threshold_rises_in_a_straight_line():
@@ -176,6 +190,7 @@ def make_step(axis_name=None):
         pseudo_label=1.0,
         consistency=0.5,
         ramp=1.0,
+        similarity=0.5,
     )
     one_step = functools.partial(
         step.train_step,
@@ -265,7 +280,7 @@ def test_a_resume_in_the_ramp_changes_no_bit(tmp_path):
             states.append(checkpoints.restore(10, run.state_shapes(10)))
     jax.tree.map(np.testing.assert_array_equal, *states)
     records = [r for r in read_metrics(folders[1] / "metrics.jsonl") if "train/loss" in r]
-    wanted = {"pseudo_label", "consistency", "confident", "confident_right", "ramp"}
+    wanted = {"pseudo_label", "consistency", "similarity", "confident", "ramp"}
     assert {f"train/{name}" for name in wanted} <= set(records[-1])
     ramps = [record["train/ramp"] for record in records]
     np.testing.assert_allclose(
@@ -287,6 +302,8 @@ def test_a_resume_in_the_ramp_changes_no_bit(tmp_path):
         ({"semi__ramp": -0.1}, r"ramp is -0.1; a share of the steps in \[0, 1\]"),
         ({"semi__threshold_start": 1.5}, "semi.threshold_start is 1.5; a probability in"),
         ({"semi__temperature": -1.0}, "temperature is -1.0; at least 0 is wanted"),
+        ({"semi__similarity": -1.0}, "semi.similarity is -1.0; a weight is at least 0"),
+        ({"semi__similarity_temperature": 0.0}, "temperature is 0.0; above 0 is wanted"),
         ({"semi__pseudo_label": -1.0}, "semi.pseudo_label is -1.0; a weight is at least 0"),
         ({"data__label_fraction": 0.004}, "classes have no labelled row"),
     ],

@@ -244,6 +244,42 @@ def test_consistency_by_hand_holds_the_teacher_fixed():
     assert not of_teacher.any()
 
 
+def test_similarity_is_what_loops_say_and_holds_the_teacher_fixed():
+    rng = np.random.default_rng(0)
+    b, t = rng.random((2, 5, 6)).astype(np.float32)
+    where = np.array([True, False, True, True, False])
+    rows, wanted = np.flatnonzero(where), np.zeros(5)
+    for i in rows:
+        near = np.exp([np.dot(2 * b[i] - 1, 2 * t[j] - 1) / (6 * 0.2) for j in rows])
+        of_teacher = np.exp([3 * np.dot(2 * t[i] - 1, 2 * t[j] - 1) / (6 * 0.2) for j in rows])
+        wanted[i] = -sum(of_teacher / of_teacher.sum() * np.log(near / near.sum()))
+    loss = functools.partial(
+        losses.similarity_loss, where_B=jnp.array(where), temperature=0.2, sharpening=3.0
+    )
+    np.testing.assert_allclose(loss(b, t), wanted, rtol=1e-5)
+    own, of_teacher = jax.grad(lambda b, t: loss(b, t).sum(), argnums=(0, 1))(b, t)
+    np.testing.assert_array_equal(own.any(1), where)
+    assert not of_teacher.any()
+
+
+def test_similarity_parts_codes_that_have_merged_where_the_teacher_tells_them_apart():
+    teacher = jnp.array([[0.0, 0.0], [0.0, 0.0], [1.0, 1.0]])
+    merged = jnp.full((3, 2), 0.5)
+    rows = jnp.ones(3, bool)
+    slope = jax.grad(lambda b: losses.similarity_loss(b, teacher, rows).sum())(merged)
+    np.testing.assert_array_equal(slope > 0, teacher == 0)  # each towards its teacher's side
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [({"temperature": 0.0}, "temperature is 0.0; above 0"), ({"sharpening": 0.5}, "at least 1")],
+)
+def test_similarity_refuses_bad_options(options, message):
+    code = jnp.zeros((2, 3))
+    with pytest.raises(ValueError, match=message):
+        losses.similarity_loss(code, code, jnp.ones(2, bool), **options)
+
+
 def test_ramp_rises_to_one():
     values = [float(losses.ramp_up(jnp.float32(p), share=0.5)) for p in (0, 0.25, 0.5, 1)]
     assert values == pytest.approx([np.exp(-5), np.exp(-1.25), 1, 1])

@@ -43,17 +43,47 @@ def test_a_pool_comes_before_the_normalisation(pooled):
     np.testing.assert_allclose(output, wanted, atol=1e-5)
 
 
-@pytest.mark.parametrize(("before", "side"), [(False, 32), (True, 16)])
-def test_the_encoder_pools_once_a_group(before, side):
-    encoder = Encoder(width=1 / 32, fc_dim=4, pool_before_norm=before)
-    image = jnp.zeros((1, 32, 32, 1))
-    found = jax.eval_shape(
-        lambda: encoder.init_with_output(
-            jax.random.key(0), image, train=False, capture_intermediates=True
-        )[1]["intermediates"]
-    )
-    sides = [found[f"conv{group}_1"]["__call__"][0].shape[1] for group in range(1, 6)]
-    assert sides == [side >> group for group in range(5)]
+def intermediates(**options):
+    """What each layer of an encoder of one 32×32 image gives, and what the encoder does."""
+    encoder = Encoder(width=1 / 32, fc_dim=4, **options)
+    image = jnp.array(np.random.default_rng(0).random((1, 32, 32, 1)), jnp.float32)
+    variables = encoder.init(jax.random.key(0), image, train=False)
+    found = encoder.apply(
+        variables, image, train=False, capture_intermediates=True, mutable=["intermediates"]
+    )[1]["intermediates"]
+    found.pop("__call__")
+    return variables["params"], {
+        name: np.asarray(one["__call__"][0]) for name, one in found.items()
+    }
+
+
+@pytest.mark.parametrize(
+    ("options", "sides"),
+    [
+        ({}, [32, 16, 8, 4, 2]),
+        ({"pool_before_norm": True}, [16, 8, 4, 2, 1]),
+        ({"pools": 3}, [32, 16, 8, 4, 4]),
+        ({"pools": 3, "pool_before_norm": True}, [16, 8, 4, 4, 4]),
+        ({"pools": 0}, [32] * 5),
+    ],
+)
+def test_the_first_groups_pool_once(options, sides):
+    _, found = intermediates(**options)
+    assert [found[f"conv{group}_1"].shape[1] for group in range(1, 6)] == sides
+
+
+def test_fc6_sees_every_place_or_the_maximum_over_them():
+    sizes = {}
+    for is_global in (False, True):
+        params, found = intermediates(pools=3, global_pool=is_global)
+        last = found["conv5_1"]
+        seen = last.max(axis=(1, 2)) if is_global else last.reshape(1, -1)
+        kernel = params["fc6"]["Dense_0"]["kernel"]
+        sizes[is_global] = len(kernel)
+        # Untrained statistics: mean 0, variance 1.
+        wanted = np.maximum(seen @ kernel / np.sqrt(1 + 1e-5), 0)
+        np.testing.assert_allclose(found["fc6"], wanted, rtol=1e-4, atol=1e-6)
+    assert sizes == {False: 16 * 16, True: 16}
 
 
 def test_gelu_is_that_of_its_paper():
@@ -94,6 +124,7 @@ def test_dirac_filters_pass_their_channel_on(channels, filters):
     ("option", "message"),
     [
         ({"nonlinearity": "elu"}, "nonlinearity is 'elu'; it must be one of relu, gelu"),
+        ({"pools": 6}, "pools is 6; of the five groups 0 to 5 can have one"),
         ({"kernel_init": "zeros"}, "kernel_init is 'zeros'; it must be one of he, dirac"),
     ],
 )

@@ -55,6 +55,10 @@ def test_duration_is_not_in_both_nor_below_zero(steps, epochs):
         ({"training__hashing_steps": 0}, r"training has no steps: set training\.hashing_epochs"),
         ({"training__hashing_epochs": 1.0}, r"hashing_steps is 6 and hashing_epochs is 1\.0"),
         ({"evaluation__validate_every_epochs": 1.0}, "validate_every_steps is 4 and validate_ev"),
+        (
+            {"optimizer__held_norms": True, "model__batch_norm": False},
+            "held_norms is True, but without model.batch_norm a kernel's norm means",
+        ),
         ({"optimizer__name": "lion"}, "optimizer is 'lion'; known: 'sgd', 'adam', 'adamw'"),
         ({"optimizer__schedule": "square"}, "schedule is 'square'; known: constant, cosine, lin"),
         ({"evaluation__views": 3}, r"evaluation\.views is 3; it must be 1, 2 or 6"),

@@ -238,6 +238,17 @@ def test_muon_decays_kernels_only():
         )
 
 
+def test_held_norms_are_the_root_of_the_filters_before_each_step():
+    before = muon_params()
+    before["decoder"] = {"conv": {"kernel": before["encoder"]["conv"]["kernel"]}}
+    gradient = jax.tree.map(lambda x: jnp.sin(5 * x), before)
+    after = stepped(muon(held_norms=True), [gradient], before)
+    kernel = before["encoder"]["conv"]["kernel"]
+    before["encoder"]["conv"]["kernel"] = kernel * 8**0.5 / jnp.linalg.norm(kernel)
+    wanted = stepped(muon(), [gradient], before)
+    chex.assert_trees_all_close(after, wanted, rtol=1e-5, atol=1e-6)
+
+
 # Errors.
 
 rate = optax.constant_schedule(0.1)
@@ -265,6 +276,10 @@ rate = optax.constant_schedule(0.1)
         (
             lambda: make_optimizer("muon", rate),
             "muon steps kernels only: give adam_schedule",
+        ),
+        (
+            lambda: make_optimizer("sgd", rate, held_norms=True),
+            "sgd does not hold norms: use muon, or set held_norms=False",
         ),
         (
             lambda: make_optimizer("adam", rate, weight_decay=0.1),
