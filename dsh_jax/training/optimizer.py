@@ -131,7 +131,7 @@ def make_optimizer(
 
 
 def _is_muons(params: Any) -> Any:
-    """Return who steps a parameter: `muon` the kernels of layers whose outputs are normalised.
+    """Return who steps a parameter: `muon` the kernels of encoder and decoder, `adam` the rest.
 
     Not the bcoding layer's and the classifier's, whose scale means something.
     """
