@@ -83,10 +83,11 @@ def get_config(variant: str = "intended") -> ConfigDict:
 
     config.model = model = ConfigDict()
     model.bits = 48
-    model.width = 1.0  # multiplies 64, 128, 256, 512, 512 filters
+    model.filters = (64, 128, 256, 512, 512)  # of the encoder's groups; the decoder keeps these
+    model.width = 1.0  # multiplies the filters
     model.convs_per_group = (1, 1, 1, 1, 1)  # (2, 2, 3, 3, 3) is VGG-16's
     model.pool_after = "group"  # group | first: the pool after the group's first convolution
-    model.pools = 5  # how many of the five groups have their pool, the first ones
+    model.pools = 5  # how many of the groups have their pool, the first ones
     model.global_pool = False  # FC6 sees each channel's maximum over all places
     model.fc_dim = 1024
     model.batch_norm = True

@@ -100,9 +100,9 @@ def dense(features: int) -> Callable[..., nn.Module]:
     return functools.partial(nn.Dense, features, kernel_init=nn.initializers.he_normal())
 
 
-def scaled_filters(width: float) -> tuple[int, ...]:
-    """Return the five filter counts times the width multiplier, at least 1 each."""
-    return tuple(max(1, round(width * filters)) for filters in FILTERS)
+def scaled_filters(width: float, filters: Sequence[int] = FILTERS) -> tuple[int, ...]:
+    """Return each group's filters times the width multiplier, at least 1 each."""
+    return tuple(max(1, round(width * count)) for count in filters)
 
 
 def upsample_2x2(x_BxHxWxC: jax.Array) -> jax.Array:

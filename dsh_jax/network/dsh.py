@@ -56,7 +56,7 @@ class DSH(nn.Module):
       head: class of another method's head, built with `bits` alone, in place of `BcodingHead`.
       classify_from: `code`, or `feature` (FC7) as some methods do.
       encoder_options: more of `Encoder`: whitening, nonlinearity, norm_momentum, norm_scale,
-        pool_before_norm, kernel_init, pools, global_pool.
+        pool_before_norm, kernel_init, pools, global_pool, filters.
       class_codes: `(score_BxC, bits) -> logit_BxK`, of a method whose code follows from the scores.
     """
 

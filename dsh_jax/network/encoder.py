@@ -31,7 +31,7 @@ class Encoder(nn.Module):
     With fewer pools and a global one the late groups see more places of an image, not one or four.
 
     Attributes:
-      width: multiplier of 64, 128, 256, 512, 512 filters.
+      width: multiplier of the filters.
       convs_per_group: 3×3 convolutions in each group; (1, 1, 1, 1, 1) is printed, (2, 2, 3, 3, 3)
         is VGG-16's (Simonyan and Zisserman 2014).
       pool_after: `group` (as in VGG) or `first` convolution of the group (cheaper).
@@ -44,6 +44,7 @@ class Encoder(nn.Module):
       pool_before_norm: whether a pool comes before the normalisation of its layer.
       kernel_init: of the convolutions, `he` or `dirac`, see `blocks.dirac`.
       pools: how many groups have their pool, the first ones; 5 is printed.
+      filters: of each group's convolutions; 64, 128, 256, 512, 512 is printed.
       global_pool: whether FC6 sees each channel's maximum over all places, not every place.
     """
 
@@ -62,6 +63,7 @@ class Encoder(nn.Module):
     kernel_init: Literal["he", "dirac"] = "he"
     pools: int = len(FILTERS)
     global_pool: bool = False
+    filters: Sequence[int] = FILTERS
 
     @nn.compact
     def __call__(self, image_BxHxWxC: jax.Array, *, train: bool) -> jax.Array:
@@ -71,12 +73,20 @@ class Encoder(nn.Module):
                 f"the image is {height}×{width}; five 2×2 pools need at least {STRIDE}×{STRIDE}: "
                 "pad it (data.pad_small=True) or resize it (data.image_size=32)."
             )
-        if len(self.convs_per_group) != len(FILTERS) or min(self.convs_per_group) < 1:
+        groups = len(self.filters)
+        if not 1 <= groups <= len(FILTERS) or min(self.filters) < 1:
             raise ValueError(
-                f"convs_per_group is {tuple(self.convs_per_group)}; it must hold five numbers >= 1."
+                f"filters is {tuple(self.filters)}; it must hold one to five numbers >= 1."
             )
-        if not 0 <= self.pools <= len(FILTERS):
-            raise ValueError(f"pools is {self.pools}; of the five groups 0 to 5 can have one.")
+        if len(self.convs_per_group) != groups or min(self.convs_per_group) < 1:
+            raise ValueError(
+                f"convs_per_group is {tuple(self.convs_per_group)}; it must hold {groups} numbers "
+                ">= 1, one for each of filters."
+            )
+        if not 0 <= self.pools <= groups:
+            raise ValueError(
+                f"pools is {self.pools}; of the {groups} groups 0 to {groups} can have one."
+            )
         if self.pool_after not in ("group", "first"):
             raise ValueError(f"pool_after is {self.pool_after!r}; it must be 'group' or 'first'.")
         for name, value, known in (
@@ -99,7 +109,7 @@ class Encoder(nn.Module):
         if self.whitening:
             x = Whitening(self.whitening, dtype=self.dtype, name="whitening")(x)
             x = NONLINEARITIES[self.nonlinearity](x)
-        for group, filters in enumerate(scaled_filters(self.width)):
+        for group, filters in enumerate(scaled_filters(self.width, self.filters)):
             count = self.convs_per_group[group]
             pool_at = 0 if self.pool_after == "first" else count - 1
             if group >= self.pools:

@@ -72,6 +72,17 @@ def test_the_first_groups_pool_once(options, sides):
     assert [found[f"conv{group}_1"].shape[1] for group in range(1, 6)] == sides
 
 
+def test_the_encoder_has_as_many_groups_as_filters_are_given():
+    _, found = intermediates(filters=(64, 256, 128), convs_per_group=(1, 2, 1), pools=2)
+    shapes = {name: value.shape[1:] for name, value in found.items() if name.startswith("conv")}
+    assert shapes == {  # at a 32nd of the width
+        "conv1_1": (32, 32, 2),
+        "conv2_1": (16, 16, 8),
+        "conv2_2": (16, 16, 8),
+        "conv3_1": (8, 8, 4),
+    }
+
+
 def test_fc6_sees_every_place_or_the_maximum_over_them():
     sizes = {}
     for is_global in (False, True):

@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from flax.core import FrozenDict
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -338,8 +339,23 @@ def test_bfloat16_keeps_parameters_statistics_and_outputs_in_float32():
             r"pad it \(data.pad_small=True\) or resize it \(data.image_size=32\)",
         ),
         ({"shape": (64, 31, 1)}, "the image is 64×31"),
-        ({"convs_per_group": (1, 1)}, r"convs_per_group is \(1, 1\); it must hold five numbers"),
+        ({"convs_per_group": (1, 1)}, r"convs_per_group is \(1, 1\); it must hold 5 numbers"),
         ({"convs_per_group": (1, 1, 0, 1, 1)}, r"convs_per_group is \(1, 1, 0, 1, 1\)"),
+        (
+            {"encoder_options": FrozenDict(filters=(64, 128))},
+            r"convs_per_group is \(1, 1, 1, 1, 1\); it must hold 2 numbers",
+        ),
+        (
+            {"encoder_options": FrozenDict(filters=())},
+            r"filters is \(\); it must hold one to five numbers",
+        ),
+        (
+            {
+                "convs_per_group": (1, 1, 1),
+                "encoder_options": FrozenDict(filters=(64, 256, 256)),
+            },
+            "pools is 5; of the 3 groups 0 to 3 can have one",
+        ),
         ({"pool_after": "last"}, "pool_after is 'last'; it must be 'group' or 'first'"),
         (
             {"activation": "tanh"},

@@ -79,6 +79,8 @@ FAST = {
     "augment__shift_border": "reflect",
     "augment__flip": True,
     "augment__flip_by_epoch": True,
+    "model__filters": (64, 256, 256),
+    "model__convs_per_group": (2, 1, 1),
     "model__pools": 3,
     "model__global_pool": True,
     "optimizer__name": "muon",
