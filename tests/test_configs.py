@@ -14,7 +14,7 @@ from dsh_jax.training.run_folder import flatten
 
 FOLDER = epath.Path(default.__file__).parent
 NAMES = sorted(path.stem for path in FOLDER.glob("*.py") if path.stem != "__init__")
-EXTRA = {"cifar10": ("cpu", "semi_cpu"), "mirflickr": ("subset",)}
+EXTRA = {"cifar10": ("cpu", "three_groups", "semi_cpu"), "mirflickr": ("subset",)}
 USUAL = ("intended", "printed", "printed_small", "modern", "semi", "smoke")
 VARIANTS = [(name, variant) for name in NAMES for variant in (*USUAL, *EXTRA.get(name, ()))]
 SIDES = {"digits": (32, 1), "mnist": (28, 1), "cifar10": (32, 3)}  # of the images, with channels

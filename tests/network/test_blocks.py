@@ -135,7 +135,7 @@ def test_dirac_filters_pass_their_channel_on(channels, filters):
     ("option", "message"),
     [
         ({"nonlinearity": "elu"}, "nonlinearity is 'elu'; it must be one of relu, gelu"),
-        ({"pools": 6}, "pools is 6; of the five groups 0 to 5 can have one"),
+        ({"pools": 6}, "pools is 6; of the 5 groups 0 to 5 can have one"),
         ({"kernel_init": "zeros"}, "kernel_init is 'zeros'; it must be one of he, dirac"),
     ],
 )
