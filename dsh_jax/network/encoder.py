@@ -28,7 +28,8 @@ from dsh_jax.network.whitening import Whitening, centred
 class Encoder(nn.Module):
     """Five groups of convolutions with a 2×2 max-pool each, then FC6 and FC7 (sections 3.1, 3.2).
 
-    With fewer pools and a global one the late groups see more places of an image, not one or four.
+    That is the paper's; `filters` may name fewer groups. With fewer pools and a global one the late
+    groups see more places of an image, not one or four.
 
     Attributes:
       width: multiplier of the filters.
@@ -44,8 +45,8 @@ class Encoder(nn.Module):
       pool_before_norm: whether a pool comes before the normalisation of its layer.
       kernel_init: of the convolutions, `he` or `dirac`, see `blocks.dirac`.
       pools: how many groups have their pool, the first ones; 5 is printed.
-      filters: of each group's convolutions; 64, 128, 256, 512, 512 is printed.
       global_pool: whether FC6 sees each channel's maximum over all places, not every place.
+      filters: of each group's convolutions, one to five; 64, 128, 256, 512, 512 is printed.
     """
 
     width: float = 1.0
