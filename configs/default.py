@@ -100,6 +100,7 @@ def get_config(variant: str = "intended") -> ConfigDict:
     model.activation = "intended"  # printed | intended | straight_through: eq. (3)
     model.decode_from = "feature"  # feature (FC7) | bcoding
     model.dtype = "float32"  # of the computation; bfloat16 on recent GPUs
+    model.conv_precision = "float32"  # bfloat16: of 3×3 convolutions' factors; fast CPUs' (AMX)
 
     config.loss = loss = ConfigDict()
     loss.x = 1.0  # classification

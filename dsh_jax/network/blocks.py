@@ -11,6 +11,7 @@ import jax
 import jax.numpy as jnp
 
 from dsh_jax.network import convolution
+from dsh_jax.network.products import ROUNDED
 
 FILTERS = (64, 128, 256, 512, 512)  # section 3.2
 STRIDE = 2 ** len(FILTERS)  # five 2×2 pools: the smallest image side that leaves one pixel
@@ -81,16 +82,31 @@ def dirac(key: jax.Array, shape: Sequence[int], dtype: Any = jnp.float32) -> jax
 
 KERNEL_INITS = {"he": nn.initializers.he_normal(), "dirac": dirac}
 
+ConvPrecision = Literal["float32", "bfloat16"]
+CONV_PRECISIONS = {"float32": None, "bfloat16": ROUNDED}
+
 
 def conv3x3(
-    features: int, kernel_init: Callable[..., jax.Array] = KERNEL_INITS["he"]
+    features: int,
+    kernel_init: Callable[..., jax.Array] = KERNEL_INITS["he"],
+    precision: ConvPrecision = "float32",
 ) -> Callable[..., nn.Module]:
-    """Return a builder of 3×3 convolutions with the given number of filters."""
+    """Return a builder of 3×3 convolutions with the given number of filters.
+
+    Args:
+      features: how many filters.
+      kernel_init: of the kernel.
+      precision: of the factors that it multiplies; sums are float32.
+
+    Returns:
+      What builds the layer, given `use_bias`, `dtype` and `name`.
+    """
     return functools.partial(
         nn.Conv,
         features,
         (3, 3),
         kernel_init=kernel_init,
+        precision=CONV_PRECISIONS[precision],
         conv_general_dilated=convolution.convolution,
     )
 

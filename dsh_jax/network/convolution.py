@@ -19,6 +19,8 @@ import jax
 import jax.numpy as jnp
 from jax import Array, lax
 
+from dsh_jax.network.products import ROUNDED, outer_product, product, product_with_transpose
+
 # A square of arrays, one for each position in a tile: Tiles[row][column].
 Tiles = list[list[Array]]
 Matrix = Sequence[Sequence[float]]
@@ -54,8 +56,10 @@ def convolution(
         rhs: kernel, 3x3xCxK where fast, of the same dtype.
         window_strides: strides along H and W.
         padding: "SAME", "VALID" or (low, high) along H and W.
-        lhs_dilation, rhs_dilation, dimension_numbers, feature_group_count, precision, **kwargs:
-            as in `lax.conv_general_dilated`.
+        precision: `products.ROUNDED`, to multiply in bfloat16 (not where a fast kernel has fewer
+            than 8 channels or filters; where none is fast, the output is rounded as well), or as
+            in `lax.conv_general_dilated`.
+        lhs_dilation, rhs_dilation, dimension_numbers, feature_group_count, **kwargs: as there.
 
     Returns:
         The convolution, BxHxWxK where fast, of the dtype of `lhs`.
@@ -74,6 +78,18 @@ def convolution(
         and feature_group_count == 1
         and all(value is None for value in kwargs.values())
     )
+    if not fast and precision is ROUNDED:
+        rounded = lhs.astype(jnp.bfloat16), rhs.astype(jnp.bfloat16)
+        return convolution(
+            *rounded,
+            window_strides,
+            padding,
+            lhs_dilation,
+            rhs_dilation,
+            dimension_numbers,
+            feature_group_count,
+            **kwargs,
+        ).astype(lhs.dtype)
     if not fast:
         return lax.conv_general_dilated(
             lhs,
@@ -91,9 +107,10 @@ def convolution(
     dtype = jnp.promote_types(lhs.dtype, jnp.float32)
     image_BxHxWxC, kernel_3x3xCxK = lhs.astype(dtype), rhs.astype(dtype)
     if lhs.shape[1:3] == (1, 1):  # only the centre of the kernel meets the image
-        output_BxHxWxK = jnp.dot(image_BxHxWxC, kernel_3x3xCxK[1, 1], precision=precision)
+        output_BxHxWxK = product(image_BxHxWxC, kernel_3x3xCxK[1, 1], precision)
     elif min(rhs.shape[2:]) < _MIN_WINOGRAD_CHANNELS:
-        output_BxHxWxK = _few_channels(image_BxHxWxC, kernel_3x3xCxK, precision)
+        exact = None if precision is ROUNDED else precision
+        output_BxHxWxK = _few_channels(image_BxHxWxC, kernel_3x3xCxK, exact)
     else:
         output_BxHxWxK = _winograd(image_BxHxWxC, kernel_3x3xCxK, precision)
     return output_BxHxWxK.astype(lhs.dtype)
@@ -123,7 +140,7 @@ def _pairs(padding: str | Sequence[tuple[int, int]]) -> list[tuple[int, ...]]:
 @partial(jax.custom_vjp, nondiff_argnums=(2,))
 def _winograd(image_BxHxWxC: Array, kernel_3x3xCxK: Array, precision) -> Array:
     image, kernel = _image_tiles(image_BxHxWxC), _sandwich(_G, kernel_3x3xCxK)
-    output = _products(jnp.dot, image, kernel, precision)
+    output = _products(product, image, kernel, precision)
     return _join(_sandwich(_transpose(_A), output), image_BxHxWxC.shape)
 
 
@@ -138,9 +155,9 @@ def _winograd_backward(precision, residuals, gradient_BxHxWxK: Array) -> tuple[A
     image, kernel = _image_tiles(image_BxHxWxC), _sandwich(_G, kernel_3x3xCxK)
     output = _sandwich(_A, _split(gradient_BxHxWxK))
 
-    kernel_gradient = _products(_flat_product, image, output, precision)
+    kernel_gradient = _products(outer_product, image, output, precision)
     kernel_gradient = _sandwich(_transpose(_G), kernel_gradient)
-    image_gradient = _products(partial(jnp.einsum, "bhwk,ck->bhwc"), output, kernel, precision)
+    image_gradient = _products(product_with_transpose, output, kernel, precision)
     image_gradient = _add_overlaps(_sandwich(_B, image_gradient))
     return (
         _join(image_gradient, image_BxHxWxC.shape),
@@ -154,15 +171,9 @@ _winograd.defvjp(_winograd_forward, _winograd_backward)
 def _products(multiply: Callable, left: Tiles, right: Tiles, precision) -> Tiles:
     """Multiply at each position."""
     return [
-        [multiply(x, y, precision=precision) for x, y in zip(xs, ys, strict=True)]
+        [multiply(x, y, precision) for x, y in zip(xs, ys, strict=True)]
         for xs, ys in zip(left, right, strict=True)
     ]
-
-
-def _flat_product(x: Array, y: Array, precision) -> Array:
-    """Sum the outer products of x[..., :] and y[..., :]; XLA is slow if not given matrices."""
-    x, y = x.reshape(-1, x.shape[-1]), y.reshape(-1, y.shape[-1])
-    return jnp.matmul(x.T, y, precision=precision)
 
 
 def _sandwich(matrix: Matrix, tiles: Tiles | Array) -> Tiles:
@@ -248,10 +259,10 @@ def _few_channels_backward(precision, residuals, gradient_BxHxWxK: Array) -> tup
     image_gradient = _few_channels(gradient_BxHxWxK, rotated_3x3xKxC, precision)
     _, _, channels, features = kernel_3x3xCxK.shape
     if channels <= features:  # shift the smaller of the two
-        kernel_gradient = _flat_product(_shifts(image_BxHxWxC), gradient_BxHxWxK, precision)
+        kernel_gradient = outer_product(_shifts(image_BxHxWxC), gradient_BxHxWxK, precision)
         kernel_gradient = kernel_gradient.reshape(kernel_3x3xCxK.shape)
     else:
-        kernel_gradient = _flat_product(image_BxHxWxC, _shifts(gradient_BxHxWxK), precision)
+        kernel_gradient = outer_product(image_BxHxWxC, _shifts(gradient_BxHxWxK), precision)
         kernel_gradient = kernel_gradient.reshape(channels, 3, 3, features)
         kernel_gradient = kernel_gradient.transpose(1, 2, 0, 3)[::-1, ::-1]
     return image_gradient, kernel_gradient

@@ -13,6 +13,7 @@ from dsh_jax.network.blocks import (
     FILTERS,
     STRIDE,
     Block,
+    ConvPrecision,
     conv3x3,
     dense,
     scaled_filters,
@@ -33,6 +34,7 @@ class Decoder(nn.Module):
         in our trials.
       axis_name: the mapped axis over which the statistics are shared, or None.
       dtype: of the computation.
+      conv_precision: of the factors in convolutions, see `blocks.conv3x3`.
     """
 
     shape: tuple[int, int, int]
@@ -40,6 +42,7 @@ class Decoder(nn.Module):
     batch_norm: bool = True
     axis_name: str | None = None
     dtype: Any = jnp.float32
+    conv_precision: ConvPrecision = "float32"
 
     @nn.compact
     def __call__(self, feature_BxF: jax.Array, *, train: bool) -> jax.Array:
@@ -53,8 +56,9 @@ class Decoder(nn.Module):
         x = block(dense(rows * columns * filters[-1]), name="fc")(x, train=train)
         x = x.reshape(x.shape[0], rows, columns, filters[-1])
         for group in range(len(FILTERS) - 1, 0, -1):
-            x = block(conv3x3(filters[group - 1]), name=f"conv{group + 1}")(
+            layer = conv3x3(filters[group - 1], precision=self.conv_precision)
+            x = block(layer, name=f"conv{group + 1}")(
                 upsample_2x2(x), train=train
             )
-        x = conv3x3(channels)(dtype=self.dtype, name="conv1")(upsample_2x2(x))
+        x = conv3x3(channels, precision=self.conv_precision)(dtype=self.dtype, name="conv1")(upsample_2x2(x))
         return nn.sigmoid(x[:, :height, :width].astype(jnp.float32))

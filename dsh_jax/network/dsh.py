@@ -18,6 +18,7 @@ import jax
 import jax.numpy as jnp
 
 from dsh_jax.network.bcoding import Activation, BcodingHead, bcoding_activation
+from dsh_jax.network.blocks import ConvPrecision
 from dsh_jax.network.decoder import Decoder
 from dsh_jax.network.encoder import Encoder
 
@@ -51,7 +52,8 @@ class DSH(nn.Module):
       classes: C, the number of labels.
       shape: (H, W, channels) of the images.
       activation: of the bcoding layer.
-      width, convs_per_group, pool_after, fc_dim, batch_norm, axis_name, dtype: see `Encoder`.
+      width, convs_per_group, pool_after, fc_dim, batch_norm, axis_name, dtype, conv_precision: see
+        `Encoder`.
       decode_from: `feature` (FC7) or `bcoding` (reconstruct from the code).
       head: class of another method's head, built with `bits` alone, in place of `BcodingHead`.
       classify_from: `code`, or `feature` (FC7) as some methods do.
@@ -75,6 +77,7 @@ class DSH(nn.Module):
     class_codes: Callable[[jax.Array, int], jax.Array] | None = None
     axis_name: str | None = None
     dtype: Any = jnp.float32
+    conv_precision: ConvPrecision = "float32"
     encoder_options: flax.core.FrozenDict[str, Any] = flax.core.FrozenDict()
 
     def setup(self):
@@ -87,6 +90,7 @@ class DSH(nn.Module):
             "batch_norm": self.batch_norm,
             "axis_name": self.axis_name,
             "dtype": self.dtype,
+            "conv_precision": self.conv_precision,
         }
         self.encoder = Encoder(
             convs_per_group=self.convs_per_group,

@@ -12,11 +12,13 @@ import jax.numpy as jnp
 
 from dsh_jax.network import convolution
 from dsh_jax.network.blocks import (
+    CONV_PRECISIONS,
     FILTERS,
     KERNEL_INITS,
     NONLINEARITIES,
     STRIDE,
     Block,
+    ConvPrecision,
     Nonlinearity,
     conv3x3,
     dense,
@@ -40,6 +42,7 @@ class Encoder(nn.Module):
       batch_norm: whether each layer is batch-normalised.
       axis_name: the mapped axis over which the statistics are shared, or None.
       dtype: of the computation.
+      conv_precision: of the factors in 3×3 convolutions, see `blocks.conv3x3`.
       whitening: side of the patches that fixed filters whiten before the first group; 0 is off.
       nonlinearity, norm_momentum, norm_scale: see `Block`.
       pool_before_norm: whether a pool comes before the normalisation of its layer.
@@ -56,6 +59,7 @@ class Encoder(nn.Module):
     batch_norm: bool = True
     axis_name: str | None = None
     dtype: Any = jnp.float32
+    conv_precision: ConvPrecision = "float32"
     whitening: int = 0
     nonlinearity: Nonlinearity = "relu"
     norm_momentum: float = 0.9
@@ -93,6 +97,7 @@ class Encoder(nn.Module):
         for name, value, known in (
             ("nonlinearity", self.nonlinearity, NONLINEARITIES),
             ("kernel_init", self.kernel_init, KERNEL_INITS),
+            ("conv_precision", self.conv_precision, CONV_PRECISIONS),
         ):
             if value not in known:
                 raise ValueError(f"{name} is {value!r}; it must be one of {', '.join(known)}.")
@@ -117,7 +122,7 @@ class Encoder(nn.Module):
                 pool_at = -1
             for i in range(count):
                 x = block(
-                    conv3x3(filters, kernel_init),
+                    conv3x3(filters, kernel_init, self.conv_precision),
                     pool_before_norm=self.pool_before_norm and i == pool_at,
                     name=f"conv{group + 1}_{i + 1}",
                 )(x, train=train)

@@ -126,6 +126,7 @@ def make_model(config: ConfigDict, source: Source) -> DSH:
         **deep.NETWORKS.get(config.method, {}),
         axis_name=parallel.AXIS,
         dtype=jnp.dtype(options.dtype),
+        conv_precision=options.conv_precision,
         encoder_options=FrozenDict(
             {name: options[name] for name in ENCODER_OPTIONS}, filters=tuple(options.filters)
         ),

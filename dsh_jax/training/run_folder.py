@@ -139,6 +139,7 @@ ADDED = (
     ("model", "pools", 5),
     ("model", "global_pool", False),
     ("model", "filters", (64, 128, 256, 512, 512)),
+    ("model", "conv_precision", "float32"),
     *((section, "shift_border", "zeros") for section in ("augment", "strong")),
     *((section, "flip_by_epoch", False) for section in ("augment", "strong")),
     ("optimizer", "adam_learning_rate", 0.0),
