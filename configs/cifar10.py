@@ -104,6 +104,7 @@ def fast(config):
     config.model.norm_momentum = 0.6
     config.model.norm_scale = False
     config.model.kernel_init = "dirac"
+    config.model.conv_precision = "bfloat16"
     config.augment.shift = 2
     config.augment.shift_border = "reflect"
     config.augment.flip_by_epoch = True

@@ -51,6 +51,7 @@ _STEPS = flags.DEFINE_integer("steps", 100, "Steps in each measurement.", lower_
 _ROUNDS = flags.DEFINE_integer("rounds", 5, "Measurements of each side, taken in turn.")
 _BATCH = flags.DEFINE_integer("batch", 128, "Images a step, for `torch`.")
 _WIDTH = flags.DEFINE_float("width", 1.0, "Multiplier of the filters, for `torch`.")
+_BFLOAT16 = flags.DEFINE_bool("bfloat16", False, "Convolutions of bfloat16 factors, for `torch`.")
 _ONLY = flags.DEFINE_enum(
     "only", "all", ["maps", "search", "memory", "all"], "What of `retrieval` to measure."
 )
@@ -100,6 +101,7 @@ def main(argv):
                 _TORCH_PYTHON.value,
                 batch_size=_BATCH.value,
                 width=_WIDTH.value,
+                bfloat16=_BFLOAT16.value,
                 steps=_STEPS.value,
                 rounds=_ROUNDS.value,
             ),

@@ -1,7 +1,8 @@
 """Time PyTorch training of the paper's network on a CPU: the peer of `experiments/bench.py train`.
 
 Stand-alone (imports torch only), so that a benchmark can run it with another python. Prints one
-JSON line: {"images_per_second": ..., "torch": version, "threads": n, "compiled": bool}.
+JSON line: {"images_per_second": ..., "torch": version, "threads": n, "compiled": bool, "bfloat16":
+bool}.
 """
 
 import argparse
@@ -62,6 +63,7 @@ def main() -> None:
     parser.add_argument("--image-size", type=int, default=32)
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--compile", action="store_true", help="torch.compile the step's network")
+    parser.add_argument("--bfloat16", action="store_true", help="autocast the forward pass")
     args = parser.parse_args()
 
     torch.manual_seed(0)
@@ -75,7 +77,8 @@ def main() -> None:
 
     def step() -> float:
         optimizer.zero_grad(set_to_none=True)
-        loss = functional.cross_entropy(forward(images), labels)
+        with torch.autocast("cpu", torch.bfloat16, enabled=args.bfloat16):
+            loss = functional.cross_entropy(forward(images), labels)
         loss.backward()
         optimizer.step()
         return loss.item()
@@ -86,6 +89,7 @@ def main() -> None:
         "torch": torch.__version__,
         "threads": torch.get_num_threads(),
         "compiled": args.compile,
+        "bfloat16": args.bfloat16,
     }
     print(json.dumps(report))
 

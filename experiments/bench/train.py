@@ -86,14 +86,20 @@ def bench_loop(config, *, steps: int, rounds: int) -> dict[str, float]:
     }
 
 
-def paper_step(batch_size: int, width: float):
+def paper_step(batch_size: int, width: float, conv_precision: str = "float32"):
     """Return the step, state and batch of the paper's network on 32×32×3, without BatchNorm.
 
     One convolution a group, FC 1024, 48 bits, 10 classes, cross-entropy, SGD with Nesterov: the
     network of experiments/torch_peer.py.
     """
     model = network.DSH(
-        bits=48, classes=10, shape=(32, 32, 3), width=width, batch_norm=False, axis_name="batch"
+        bits=48,
+        classes=10,
+        shape=(32, 32, 3),
+        width=width,
+        batch_norm=False,
+        axis_name="batch",
+        conv_precision=conv_precision,
     )
     optimizer = make_optimizer("sgd", make_schedule("constant", peak=1e-3, steps=1))
     step = functools.partial(
@@ -119,16 +125,16 @@ def paper_step(batch_size: int, width: float):
 
 
 def bench_torch(
-    python: str, *, batch_size: int, width: float, steps: int, rounds: int
+    python: str, *, batch_size: int, width: float, bfloat16: bool, steps: int, rounds: int
 ) -> dict[str, float]:
-    """Return the bare step's speed against PyTorch's, in turns."""
-    step, state, batch = paper_step(batch_size, width)
+    """Return the bare step's speed against PyTorch's, in turns; both in bfloat16 or neither."""
+    step, state, batch = paper_step(batch_size, width, "bfloat16" if bfloat16 else "float32")
     state = parallel.replicate(state)
     measure = functools.partial(images_per_second, step, batch=batch, images=batch_size)
     _, state = measure(state, steps=5)  # compiles
     script = epath.Path(__file__).parent / "torch_peer.py"
     command = [python, str(script), f"--batch={batch_size}"]
-    command += [f"--steps={steps}", f"--width={width}"]
+    command += [f"--steps={steps}", f"--width={width}", *(["--bfloat16"] if bfloat16 else [])]
     ours, theirs = [], []
     for _ in range(rounds):
         rate, state = measure(state, steps=steps)

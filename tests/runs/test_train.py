@@ -76,6 +76,7 @@ FAST = {
     "model__norm_scale": False,
     "model__pool_before_norm": True,
     "model__kernel_init": "dirac",
+    "model__conv_precision": "bfloat16",
     "augment__shift_border": "reflect",
     "augment__flip": True,
     "augment__flip_by_epoch": True,
