@@ -7,6 +7,7 @@ decoder      its mirror
 bcoding      the bcoding layer, eq. (3): where a bit is decided
 dsh          all of it as one network, and what it gives
 convolution  convolution and pooling; fast forms for the CPU
+products     products of matrices, in float32 or of bfloat16 factors
 """
 
 from dsh_jax.network.bcoding import BcodingHead, bcoding_activation

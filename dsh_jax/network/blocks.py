@@ -83,7 +83,7 @@ def dirac(key: jax.Array, shape: Sequence[int], dtype: Any = jnp.float32) -> jax
 KERNEL_INITS = {"he": nn.initializers.he_normal(), "dirac": dirac}
 
 ConvPrecision = Literal["float32", "bfloat16"]
-CONV_PRECISIONS = {"float32": None, "bfloat16": ROUNDED}
+CONV_PRECISIONS: dict[str, Any] = {"float32": None, "bfloat16": ROUNDED}
 
 
 def conv3x3(

@@ -57,8 +57,7 @@ class Decoder(nn.Module):
         x = x.reshape(x.shape[0], rows, columns, filters[-1])
         for group in range(len(FILTERS) - 1, 0, -1):
             layer = conv3x3(filters[group - 1], precision=self.conv_precision)
-            x = block(layer, name=f"conv{group + 1}")(
-                upsample_2x2(x), train=train
-            )
-        x = conv3x3(channels, precision=self.conv_precision)(dtype=self.dtype, name="conv1")(upsample_2x2(x))
+            x = block(layer, name=f"conv{group + 1}")(upsample_2x2(x), train=train)
+        layer = conv3x3(channels, precision=self.conv_precision)
+        x = layer(dtype=self.dtype, name="conv1")(upsample_2x2(x))
         return nn.sigmoid(x[:, :height, :width].astype(jnp.float32))
