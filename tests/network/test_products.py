@@ -73,7 +73,7 @@ def value_and_gradients(function, image, kernel):
     return run(image, kernel)
 
 
-@pytest.mark.parametrize("side", [1, 5, 8])
+@pytest.mark.parametrize("side", [1, 5])
 def test_a_convolution_errs_by_the_rounding_and_no_more(side, units):
     image, kernel = normal(3, side, side, 16), normal(3, 3, 16, 24, seed=1)
     exact = value_and_gradients(reference, image, kernel)
@@ -108,7 +108,7 @@ def test_where_nothing_is_fast_the_factors_are_rounded_too():
     assert_close(actual, np.asarray(expected), 2**-8)
 
 
-def test_vmap_over_images_and_kernels(units):
+def test_vmap_over_images_and_kernels():
     image, kernel = normal(2, 3, 4, 4, 8), normal(2, 3, 3, 8, 8, seed=1)
     both = jax.vmap(partial(value_and_gradients, rounded))(image, kernel)
     for i in range(2):
@@ -118,7 +118,7 @@ def test_vmap_over_images_and_kernels(units):
 
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
-def test_pmap_on_four_devices(units):
+def test_pmap_on_four_devices():
     image, kernel = normal(4, 2, 8, 8, 8), normal(3, 3, 8, 8, seed=1)
 
     def gradient(kernel, image):
@@ -131,12 +131,10 @@ def test_pmap_on_four_devices(units):
 
 
 def outputs(**options):
-    network = DSH(bits=8, classes=3, shape=(32, 32, 3), width=0.125, fc_dim=16, **options)
+    plain = DSH(bits=8, classes=3, shape=(32, 32, 3), width=0.125, fc_dim=16)
     image = jax.random.uniform(jax.random.key(0), (4, 32, 32, 3))
-    variables = DSH(bits=8, classes=3, shape=(32, 32, 3), width=0.125, fc_dim=16).init(
-        jax.random.key(1), image, train=True
-    )
-    return network.apply(variables, image)
+    variables = jax.jit(plain.init)(jax.random.key(1), image)
+    return jax.jit(plain.clone(**options).apply)(variables, image)
 
 
 def test_the_network_asks_for_it_in_encoder_and_decoder():
