@@ -78,31 +78,22 @@ def convolution(
         and feature_group_count == 1
         and all(value is None for value in kwargs.values())
     )
-    if not fast and precision is ROUNDED:
-        rounded = lhs.astype(jnp.bfloat16), rhs.astype(jnp.bfloat16)
-        return convolution(
-            *rounded,
-            window_strides,
-            padding,
-            lhs_dilation,
-            rhs_dilation,
-            dimension_numbers,
-            feature_group_count,
-            **kwargs,
-        ).astype(lhs.dtype)
     if not fast:
-        return lax.conv_general_dilated(
-            lhs,
-            rhs,
+        factors, is_rounded = (lhs, rhs), precision is ROUNDED
+        if is_rounded:
+            factors = lhs.astype(jnp.bfloat16), rhs.astype(jnp.bfloat16)
+        output = lax.conv_general_dilated(
+            *factors,
             window_strides,
             padding,
             lhs_dilation,
             rhs_dilation,
             dimension_numbers,
             feature_group_count,
-            precision=precision,
+            precision=None if is_rounded else precision,
             **kwargs,
         )
+        return output.astype(lhs.dtype) if is_rounded else output
     # bfloat16 is summed in float32, as XLA sums it.
     dtype = jnp.promote_types(lhs.dtype, jnp.float32)
     image_BxHxWxC, kernel_3x3xCxK = lhs.astype(dtype), rhs.astype(dtype)
