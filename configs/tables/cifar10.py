@@ -2,7 +2,7 @@
 
 Rows without suffix hash GIST descriptors of 512 numbers. The deep rows have the network of
 configs/cifar10.py:modern and want a GPU; `deep_cpu` has the paper's five deep rows with the recipe
-for two cores, five minutes a run:
+for two cores, 120 steps of 500 images a run, not timed yet:
   python -m experiments.tables --config=configs/tables/cifar10.py:deep_cpu \\
     --workdir=runs/tables-cifar10-deep
 """

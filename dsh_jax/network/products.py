@@ -1,7 +1,7 @@
 """Products of matrices in the forms that a CPU is fast at, as convolutions need them.
 
 With `ROUNDED` the factors are rounded to bfloat16 and the products summed in float32. A CPU with
-matrix units (Intel's AMX) does that three to five times as fast as float32; others multiply the
+matrix units (Intel's AMX) does that two to five times as fast as float32; others multiply the
 rounded factors in float32, so that all get the same, to the rounding of the sums.
 """
 
@@ -16,14 +16,30 @@ ROUNDED = lax.DotAlgorithmPreset.BF16_BF16_F32
 
 
 def product(x: Array, y_CxK: Array, precision) -> Array:
-    """Multiply x[..., C] and y[C, K]."""
+    """Multiply x[..., C] and y[C, K].
+
+    Args:
+      x: floating-point; float32 with `ROUNDED`.
+      y_CxK: of the same dtype.
+      precision: `ROUNDED`, or as `jnp.dot` takes it.
+
+    Returns:
+      [..., K], of the same dtype.
+    """
     if precision is not ROUNDED:
         return jnp.dot(x, y_CxK, precision=precision)
     return _dot(_rounded(_matrix(x)), _rounded(y_CxK)).reshape(*x.shape[:-1], y_CxK.shape[1])
 
 
 def product_with_transpose(x: Array, y_CxK: Array, precision) -> Array:
-    """Multiply x[..., K] and the transpose of y[C, K]."""
+    """Multiply x[..., K] and the transpose of y[C, K].
+
+    Args:
+      x, y_CxK, precision: see `product`.
+
+    Returns:
+      [..., C], of the same dtype.
+    """
     if precision is not ROUNDED:
         return jnp.einsum("...k,ck->...c", x, y_CxK, precision=precision)
     z_NxC = _dot(_rounded(_matrix(x)), _rounded(y_CxK), contract=(1, 1))
@@ -31,7 +47,17 @@ def product_with_transpose(x: Array, y_CxK: Array, precision) -> Array:
 
 
 def outer_product(x: Array, y: Array, precision) -> Array:
-    """Sum the outer products of x[..., :] and y[..., :]; XLA is slow if not given matrices."""
+    """Sum the outer products of x[..., :] and y[..., :].
+
+    Args:
+      x: [..., C], see `product`.
+      y: [..., K], the axes before the last as in x.
+      precision: see `product`.
+
+    Returns:
+      [C, K], of the same dtype.
+    """
+    # Matrices: XLA is slow at more axes.
     x_NxC, y_NxK = _matrix(x), _matrix(y)
     if precision is not ROUNDED:
         return jnp.matmul(x_NxC.T, y_NxK, precision=precision)
