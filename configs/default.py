@@ -65,7 +65,7 @@ def get_config(variant: str = "intended") -> ConfigDict:
     deep.weight = placeholder(float)  # of its second term
     deep.margin = placeholder(float)
     deep.scale = placeholder(float)  # of inner products or cosines
-    deep.pairwise = placeholder(float)  # csq: weight of pairs, .2 in the official code
+    deep.pairwise = placeholder(float)  # of pairs: csq, .2 in the official code; idhn
 
     config.shallow = shallow = ConfigDict()  # of the methods that fit features
     shallow.features = "pixels"  # pixels | gist | vggf | file

@@ -6,9 +6,10 @@
     unlabelled  what rows without labels learn
     objectives  the paper's terms together, eq. (6)
     semi        the same with those of unlabelled rows
-    pairs       losses over pairs of rows: HashNet, DPSH, DSH
+    pairs       losses over pairs of rows: HashNet, DHN, DCH, IDHN, DPSH, DSH
     triplets    over triplets: DTSH, NINH, DRSCH
-    centres     towards fixed centres: CSQ, OrthoHash
+    centres     towards fixed centres: CSQ, DPN, OrthoHash
+    ranking     over whole rankings: average precision (TALR), MIHash
 
 The first four are `losses` itself, `losses.multilabel_margin_loss`; the others are imported by
 name: `from dsh_jax.losses import pairs`.

@@ -173,6 +173,46 @@ def csq(
     return total, terms
 
 
+def dpn(
+    logit_BxK: Array,
+    label_BxC: Array,
+    is_labelled_B: Array,
+    *,
+    centre_CxK: Array,
+    tie_K: Array,
+    margin: float = 1.0,
+    axis_name: str | None = None,
+) -> tuple[jax.Array, Terms]:
+    """Return DPN's polarization loss: each value beyond a margin, on its target's side of 0.
+
+    `mean max(m − z t, 0)`, t the row's target.
+
+    Args:
+      logit_BxK: z, real values.
+      label_BxC: multi-hot labels; rows that are not labelled are not read.
+      is_labelled_B: which rows have labels, bool.
+      centre_CxK: see `bernoulli_centres`.
+      tie_K: see `row_centres`.
+      margin: m.
+      axis_name: the mapped axis whose devices share the batch, or None.
+
+    Returns:
+      The total, and the term `centre`: scalars whose mean over the devices is the value for the
+      whole batch; 0 without a labelled row.
+
+    Raises:
+      AssertionError: where rows, classes or bits differ in number.
+
+    Source: Fan, Ng, Ju, Zhang and Chan, IJCAI 2020. Their targets may move during the training;
+    these stay.
+    """
+    target_BxK = row_centres(label_BxC, centre_CxK, tie_K)
+    value_B = jax.nn.relu(margin - logit_BxK * target_BxK).mean(-1)
+    has_label_B = masking.has_label(label_BxC, is_labelled_B)
+    total = masking.masked_mean(value_B, has_label_B, axis_name=axis_name)
+    return total, {"centre": total}
+
+
 def orthohash(
     logit_BxK: Array,
     label_BxC: Array,

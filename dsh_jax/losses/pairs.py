@@ -21,6 +21,7 @@ from dsh_jax.parallel import all_rows
 from dsh_jax.typed import Array
 
 Terms = dict[str, jax.Array]
+NEAR = 1e-6  # keeps logarithms and lengths finite
 
 
 class Pairs(NamedTuple):
@@ -224,6 +225,139 @@ def dsh(
         "quantization": 2 * masked_mean(jnp.abs(bit_gap(logit_NxK)).sum(-1), pairs.has_label_N),
     }
     return terms["pairs"] + alpha * terms["quantization"], terms
+
+
+def dhn(
+    signed_BxK: Array,
+    label_BxC: Array,
+    is_labelled_B: Array,
+    *,
+    weight: float = 0.1,
+    axis_name: str | None = None,
+) -> tuple[jax.Array, Terms]:
+    """Return DHN's loss: logistic regression of S on inner products, and a smooth quantization.
+
+    `mean_ij (log(1 + exp θ_ij) − S_ij θ_ij) + λ mean log cosh(|h| − 1)`, `θ_ij = h_i · h_j / 2`.
+
+    Args:
+      signed_BxK: h in (−1, 1), `tanh z`.
+      label_BxC: multi-hot labels; rows that are not labelled are not read.
+      is_labelled_B: which rows have labels, bool.
+      weight: λ; the paper sums where this takes means.
+      axis_name: the mapped axis whose devices share the batch, or None.
+
+    Returns:
+      The total, and the terms `pairs` and `quantization`: equal on all devices; 0 without pairs,
+      or labelled rows.
+
+    Raises:
+      AssertionError: where the rows differ in number.
+
+    Source: Zhu, Long, Wang and Cao, AAAI 2016.
+    """
+    signed_NxK, pairs = gather_pairs(signed_BxK, label_BxC, is_labelled_B, axis_name)
+    value_NxN = _logistic(signed_NxK @ signed_NxK.T / 2, pairs)
+    gap_NxK = jnp.log(jnp.cosh(jnp.abs(signed_NxK) - 1))
+    terms = {
+        "pairs": masked_mean(value_NxN, pairs.counts_NxN),
+        "quantization": masked_mean(gap_NxK.mean(-1), pairs.has_label_N),
+    }
+    return terms["pairs"] + weight * terms["quantization"], terms
+
+
+def dch(
+    logit_BxK: Array,
+    label_BxC: Array,
+    is_labelled_B: Array,
+    *,
+    gamma: float = 20.0,
+    weight: float = 0.1,
+    axis_name: str | None = None,
+) -> tuple[jax.Array, Terms]:
+    """Return DCH's loss: pairs by Cauchy's distribution, whose slope stays near the query.
+
+    `mean_ij w_ij (S_ij log(1 + d_ij / g) + (1 − S_ij) log(1 + g / d_ij))
+    + λ mean_i log(1 + d(|z_i|, 1) / g)`, `d(a, b) = K (1 − cos(a, b)) / 2`, w as in `hashnet`.
+
+    Args:
+      logit_BxK: z, real values.
+      label_BxC: multi-hot labels; rows that are not labelled are not read.
+      is_labelled_B: which rows have labels, bool.
+      gamma: g, bits; pairs nearer than it are pulled the hardest.
+      weight: λ.
+      axis_name: the mapped axis whose devices share the batch, or None.
+
+    Returns:
+      The total, and the terms `pairs` and `quantization`: equal on all devices; 0 without pairs,
+      or labelled rows.
+
+    Raises:
+      AssertionError: where the rows differ in number.
+
+    Source: Cao, Long, Liu and Wang, CVPR 2018.
+    """
+    logit_NxK, pairs = gather_pairs(logit_BxK, label_BxC, is_labelled_B, axis_name)
+    bits = logit_NxK.shape[-1]
+    # Finite, value and slope, for a row of zeros.
+    unit_NxK = logit_NxK / jnp.sqrt((logit_NxK**2).sum(-1, keepdims=True) + NEAR)
+    distance_NxN = bits / 2 * jax.nn.relu(1 - unit_NxK @ unit_NxK.T)
+    near_NxN = jnp.log1p(distance_NxN / gamma)
+    far_NxN = jnp.log1p(gamma / (distance_NxN + NEAR))
+    similar = masked_mean(near_NxN, pairs.counts_NxN & pairs.similar_NxN)
+    dissimilar = masked_mean(far_NxN, pairs.counts_NxN & ~pairs.similar_NxN)
+    gap_N = bits / 2 * (1 - jnp.abs(unit_NxK).sum(-1) / bits**0.5)
+    terms = {
+        "pairs": similar + dissimilar,
+        "quantization": masked_mean(jnp.log1p(gap_N / gamma), pairs.has_label_N),
+    }
+    return terms["pairs"] + weight * terms["quantization"], terms
+
+
+def idhn(
+    signed_BxK: Array,
+    label_BxC: Array,
+    is_labelled_B: Array,
+    *,
+    soft: float = 0.1,
+    weight: float = 0.1,
+    axis_name: str | None = None,
+) -> tuple[jax.Array, Terms]:
+    """Return IDHN's loss: pairs that share some labels are to be alike in that measure.
+
+    With `s_ij = cos(y_i, y_j)` of the label rows: where s is 0 or 1, `log(1 + exp θ) − s θ`,
+    `θ_ij = h_i · h_j / 2`; elsewhere `g / K ((h_i · h_j + K) / 2 − s K)²`. And `α mean ||h| − 1|`.
+
+    Args:
+      signed_BxK: h in (−1, 1), `tanh z`.
+      label_BxC: multi-hot labels; rows that are not labelled are not read.
+      is_labelled_B: which rows have labels, bool.
+      soft: g.
+      weight: α.
+      axis_name: the mapped axis whose devices share the batch, or None.
+
+    Returns:
+      The total, and the terms `pairs` and `quantization`: equal on all devices; 0 without pairs,
+      or labelled rows.
+
+    Raises:
+      AssertionError: where the rows differ in number.
+
+    Source: Zhang, Zou, Lin, Chen and Wang, IEEE TMM 2020.
+    """
+    signed_NxK, pairs = gather_pairs(signed_BxK, label_BxC, is_labelled_B, axis_name)
+    label_NxC = (all_rows(label_BxC, axis_name) > 0).astype(signed_NxK.dtype)
+    length_N = jnp.sqrt(jnp.maximum(label_NxC.sum(-1), 1))
+    measure_NxN = label_NxC @ label_NxC.T / (length_N[:, None] * length_N[None])
+    bits, product_NxN = signed_NxK.shape[-1], signed_NxK @ signed_NxK.T
+    is_whole_NxN = (measure_NxN < 1e-4) | (measure_NxN > 1 - 1e-4)
+    square_NxN = ((product_NxN + bits) / 2 - measure_NxN * bits) ** 2
+    value_NxN = jnp.where(is_whole_NxN, _logistic(product_NxN / 2, pairs), soft / bits * square_NxN)
+    gap_N = jnp.abs(jnp.abs(signed_NxK) - 1).mean(-1)
+    terms = {
+        "pairs": masked_mean(value_NxN, pairs.counts_NxN),
+        "quantization": masked_mean(gap_N, pairs.has_label_N),
+    }
+    return terms["pairs"] + weight * terms["quantization"], terms
 
 
 def logistic_pairs(

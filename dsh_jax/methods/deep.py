@@ -13,7 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from dsh_jax import losses
-from dsh_jax.losses import centres, pairs, triplets
+from dsh_jax.losses import centres, pairs, ranking, triplets
 from dsh_jax.losses.objectives import Terms, hashing_objective
 from dsh_jax.methods import classifier_code, cnnh, ssdh_zhang
 from dsh_jax.methods.drsch import BitScalableHead
@@ -34,6 +34,7 @@ NETWORKS = {
 GROWTH = {"hashnet": 0.005, "drsch": 0.005}
 # Those whose objectives read codes alone, and leave the classifier as it starts.
 OF_CODES = ("hashnet", "dpsh", "dsh", "dtsh", "csq", "orthohash", "cnnh", "ninh", "drsch")
+OF_CODES += ("dhn", "dch", "idhn", "dpn", "talr", "mihash")
 FIXED = 0  # seed of centres and of CNNH's codes, whatever a run's own
 
 
@@ -120,12 +121,17 @@ def _of_logits(loss: Callable) -> Callable:
     return make
 
 
-def _hashnet(classes, bits, multilabel, options):
-    def objective(outputs, image, batch, axis_name):
-        labels = batch["label"], batch["is_labelled"]
-        return pairs.hashnet(2 * outputs.bcoding - 1, *labels, axis_name=axis_name, **options)
+def _of_signed(loss: Callable) -> Callable:
+    """Return the maker of an objective whose loss reads activations in (−1, 1) and labels."""
 
-    return objective
+    def make(classes, bits, multilabel, options):
+        def objective(outputs, image, batch, axis_name):
+            labels = batch["label"], batch["is_labelled"]
+            return loss(2 * outputs.bcoding - 1, *labels, axis_name=axis_name, **options)
+
+        return objective
+
+    return make
 
 
 def _of_triplets(loss: Callable, read: str) -> Callable:
@@ -168,13 +174,18 @@ def _classifier_code(classes, bits, multilabel, options):
     return hashing_objective(multilabel=multilabel, applied_to="bcoding", y=0.0, z=0.0)
 
 
-def _csq(classes, bits, multilabel, options):
-    centre_key, tie_key = jax.random.split(jax.random.PRNGKey(FIXED))
-    fixed = {
-        "centre_CxK": centres.hash_centres(centre_key, classes, bits),
-        "tie_K": jax.random.rademacher(tie_key, (bits,), jnp.float32),
-    }
-    return _of_logits(centres.csq)(classes, bits, multilabel, fixed | options)
+def _of_centres(loss: Callable, draw: Callable) -> Callable:
+    """Return the maker of an objective whose loss pulls rows to the majority of their centres."""
+
+    def make(classes, bits, multilabel, options):
+        centre_key, tie_key = jax.random.split(jax.random.PRNGKey(FIXED))
+        fixed = {
+            "centre_CxK": draw(centre_key, classes, bits),
+            "tie_K": jax.random.rademacher(tie_key, (bits,), jnp.float32),
+        }
+        return _of_logits(loss)(classes, bits, multilabel, fixed | options)
+
+    return make
 
 
 def _orthohash(classes, bits, multilabel, options):
@@ -218,11 +229,20 @@ def _cnnh_plus(classes, bits, multilabel, options):
 
 # Name to the maker of its objective, and what it calls the options that it has.
 OBJECTIVES = {
-    "hashnet": (_hashnet, {"scale": "alpha"}),
+    "hashnet": (_of_signed(pairs.hashnet), {"scale": "alpha"}),
+    "dhn": (_of_signed(pairs.dhn), {"weight": "weight"}),
+    "dch": (_of_logits(pairs.dch), {"weight": "weight", "scale": "gamma"}),
+    "idhn": (_of_signed(pairs.idhn), {"weight": "weight", "pairwise": "soft"}),
+    "dpn": (_of_centres(centres.dpn, centres.bernoulli_centres), {"margin": "margin"}),
+    "talr": (_of_signed(ranking.talr), {}),
+    "mihash": (_of_signed(ranking.mihash), {}),
     "dpsh": (_of_logits(pairs.dpsh), {"weight": "eta"}),
     "dsh": (_of_logits(pairs.dsh), {"weight": "alpha", "margin": "margin"}),
     "dtsh": (_of_triplets(triplets.dtsh, "logit"), {"weight": "eta", "margin": "margin"}),
-    "csq": (_csq, {"weight": "quantization", "pairwise": "pairwise"}),
+    "csq": (
+        _of_centres(centres.csq, centres.hash_centres),
+        {"weight": "quantization", "pairwise": "pairwise"},
+    ),
     "orthohash": (_orthohash, {"scale": "scale", "margin": "margin"}),
     "greedyhash": (_greedyhash, {"weight": "alpha"}),
     "cnnh": (_cnnh, {}),

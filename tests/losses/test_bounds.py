@@ -17,7 +17,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dsh_jax import losses
-from dsh_jax.losses import centres, objectives, pairs, semi, triplets
+from dsh_jax.losses import centres, objectives, pairs, ranking, semi, triplets
 from dsh_jax.methods import cnnh, deep, greedyhash, ssdh_zhang
 from dsh_jax.network import Outputs
 from dsh_jax.network.bcoding import bcoding_activation
@@ -192,6 +192,12 @@ CASES = {
     "dpsh pairs": Case(total_of(pairs.dpsh, "pairs"), 0, OPPOSITE),
     "dpsh quantization": Case(total_of(pairs.dpsh, "quantization"), 0, CENTRED, scale=1),
     "dsh": Case(total_of(pairs.dsh)),  # least at ±1, a kink of |z|
+    "dhn": Case(total_of(pairs.dhn, read=jnp.tanh), 0, OPPOSITE, least=np.log1p(np.exp(-4))),
+    "dch": Case(total_of(pairs.dch), 0, OPPOSITE, least=np.log1p(20 / 8)),
+    "idhn": Case(total_of(pairs.idhn, read=jnp.tanh), 0, OPPOSITE, least=np.log1p(np.exp(-4))),
+    "dpn": Case(total_of(centres.dpn, centre_CxK=CENTRE, tie_K=TIE), 0, CENTRED),
+    "talr": Case(total_of(ranking.talr, read=jnp.tanh), 0, OPPOSITE),
+    "mihash": Case(total_of(ranking.mihash, read=jnp.tanh), 0, OPPOSITE),
     "dsh pairs": Case(total_of(pairs.dsh, "pairs"), 0, OPPOSITE, scale=1),
     "ninh": Case(drawn(triplets.ninh, read=bits_of), 0, OPPOSITE),
     "dtsh": Case(drawn(triplets.dtsh)),

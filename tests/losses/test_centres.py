@@ -29,6 +29,7 @@ def greedy(logit, *labels, **options):
 METHODS = {
     "csq": functools.partial(centres.csq, centre_CxK=CENTRE, tie_K=TIE, quantization=0.5),
     "orthohash": functools.partial(centres.orthohash, centre_CxK=CENTRE),
+    "dpn": functools.partial(centres.dpn, centre_CxK=CENTRE, tie_K=TIE),
     "greedyhash": greedy,
     "greedyhash multi-label": functools.partial(greedy, multilabel=True),
 }

@@ -16,6 +16,9 @@ METHODS = {
     "hashnet": lambda code, *rest, **options: pairs.hashnet(jnp.tanh(code), *rest, **options),
     "dpsh": pairs.dpsh,
     "dsh": functools.partial(pairs.dsh, alpha=0.1),
+    "dhn": lambda code, *rest, **options: pairs.dhn(jnp.tanh(code), *rest, **options),
+    "dch": pairs.dch,
+    "idhn": lambda code, *rest, **options: pairs.idhn(jnp.tanh(code), *rest, **options),
 }
 all_methods = pytest.mark.parametrize("method", METHODS)
 
@@ -148,6 +151,58 @@ def test_losses_are_those_of_loops(seed, labelled):
         values.append(square / 2 if s else max(2 * bits - square, 0) / 2)
     known = np.asarray(is_labelled) & np.asarray(label).any(1)
     assert total == pytest.approx(mean(values) + 0.1 * 2 * mean(gap[known]), rel=1e-4, abs=1e-6)
+
+
+@settings(deadline=None, max_examples=20)
+@given(seed=st.integers(0, 2**32 - 1), labelled=st.sampled_from([0.0, 0.3, 1.0]))
+def test_later_losses_are_those_of_loops(seed, labelled):
+    code, label, is_labelled = batch_of(seed, labelled=labelled)
+    u, counted = np.asarray(code, np.float64), loop_pairs(label, is_labelled)
+    h, y, bits = np.tanh(u), np.asarray(label, np.float64), u.shape[1]
+    known = np.asarray(is_labelled) & y.any(1)
+
+    def logistic(theta, s):
+        return np.log1p(np.exp(theta)) - s * theta
+
+    wanted = mean([logistic(h[i] @ h[j] / 2, s) for i, j, s in counted])
+    wanted += 0.1 * mean(np.log(np.cosh(np.abs(h[known]) - 1)))
+    assert value_terms_slope("dhn", code, label, is_labelled)[0] == pytest.approx(wanted, rel=1e-5)
+
+    def distance(a, b):
+        return bits / 2 * (1 - a @ b / np.sqrt((a @ a) * (b @ b)))
+
+    near = [np.log(1 + distance(u[i], u[j]) / 20) for i, j, s in counted if s]
+    far = [np.log(1 + 20 / distance(u[i], u[j])) for i, j, s in counted if not s]
+    gap = [np.log(1 + distance(np.abs(row), np.ones(bits)) / 20) for row in u[known]]
+    wanted = mean(near) + mean(far) + 0.1 * mean(gap)
+    assert value_terms_slope("dch", code, label, is_labelled)[0] == pytest.approx(wanted, rel=1e-4)
+
+    values = []
+    for i, j, _ in counted:
+        measure = y[i] @ y[j] / np.sqrt((y[i] @ y[i]) * (y[j] @ y[j]))
+        product = h[i] @ h[j]
+        if min(measure, 1 - measure) < 1e-9:
+            values.append(logistic(product / 2, round(measure)))
+        else:
+            values.append(0.1 / bits * ((product + bits) / 2 - measure * bits) ** 2)
+    wanted = mean(values) + 0.1 * mean(np.abs(np.abs(h[known]) - 1))
+    assert value_terms_slope("idhn", code, label, is_labelled)[0] == pytest.approx(wanted, rel=1e-5)
+
+
+def test_dch_moves_rows_of_two_classes_that_are_all_but_alike():
+    logit, label = jnp.array([[1.0, 1.0], [1.0, 1.001]]), jnp.eye(2)
+    slope = jax.grad(lambda u: pairs.dch(u, label, jnp.ones(2, bool))[0])(logit)
+    assert np.isfinite(slope).all()
+    assert np.abs(slope).max() > 1
+
+
+def test_idhn_asks_for_as_many_equal_bits_as_labels_are_shared():
+    # One of two labels is shared: cosine 1/2, so half of the bits are to be equal.
+    label = jnp.array([[1, 1, 0], [0, 1, 1]])
+    half = jnp.array([[1.0, 1, 1, 1], [1, 1, -1, -1]])
+    assert pairs.idhn(half, label, jnp.ones(2, bool))[1]["pairs"] == pytest.approx(0, abs=1e-6)
+    alike = jnp.ones((2, 4))
+    assert pairs.idhn(alike, label, jnp.ones(2, bool))[1]["pairs"] == pytest.approx(0.1 / 4 * 4)
 
 
 def test_hashnet_weighs_both_kinds_alike_however_rare():
