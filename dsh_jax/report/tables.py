@@ -10,6 +10,7 @@ from dsh_jax.evaluation.confusion import Confusion, most_confused
 
 MOST_CLASSES = 20  # of a confusion that is shown whole
 PAIRS = 20  # shown of a larger one
+COUNTS = ("dead_bits", "views")
 TITLES = {
     "map": "mAP (tie-aware, whole ranking)",
     "map_low": "mAP, 95 % interval over queries, low",
@@ -97,7 +98,7 @@ def confusion(shown: Confusion) -> str:
 
 def _value(number: str, values: Mapping[str, float]) -> str:
     """Return a number with four decimals, a count with none, what is not there as nothing."""
-    return f"{values[number]:.{0 if number == 'dead_bits' else 4}f}" if number in values else ""
+    return f"{values[number]:.{0 if number in COUNTS else 4}f}" if number in values else ""
 
 
 def _percent(share: float) -> str:

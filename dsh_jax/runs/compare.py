@@ -1,0 +1,285 @@
+"""Runs beside each other: what sets them apart, their numbers, and each query in all of them."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from etils import epath
+
+from dsh_jax import plots
+from dsh_jax.data.source import Source
+from dsh_jax.evaluation import results
+from dsh_jax.evaluation.results import Result
+from dsh_jax.metrics.statistics import PairedComparison, paired_comparison
+from dsh_jax.report.comparison import write_comparison
+from dsh_jax.report.images import Gallery
+from dsh_jax.runs import gallery
+from dsh_jax.training import build
+from dsh_jax.training.records import read_metrics
+from dsh_jax.training.run_folder import OF_SWEEPS, flatten, read_config
+
+OF_BITS = ("accuracy", "dead_bits", "distinct_codes", "views")
+SEED = 0  # of bootstrap and random signs: a page comes out the same twice
+
+
+@dataclasses.dataclass(frozen=True)
+class Evaluated:
+    """A run's evaluation, as its folder holds it.
+
+    Attributes:
+      name: of the run on the page.
+      config: its settings, dotted name to value.
+      step: of the checkpoint that was evaluated.
+      packed, label, rows: of `query`, and of each database by its name.
+      results: name of the database to Result.
+      code: of OF_BITS, what the evaluation wrote.
+    """
+
+    name: str
+    config: Mapping[str, Any]
+    step: int
+    packed: Mapping[str, np.ndarray]
+    label: Mapping[str, np.ndarray]
+    rows: Mapping[str, np.ndarray]
+    results: Mapping[str, Result]
+    code: Mapping[str, float]
+
+
+def read_runs(folders: Sequence[epath.PathLike]) -> list[Evaluated]:
+    """Return the evaluations of runs that can be compared.
+
+    Args:
+      folders: of two runs or more, evaluated.
+
+    Returns:
+      One Evaluated each, named by the ends of their paths.
+
+    Raises:
+      ValueError: for a folder without an evaluation, or runs with other queries.
+    """
+    paths = [epath.Path(folder).expanduser().resolve() for folder in folders]
+    if len(set(paths)) < 2 or len(set(paths)) < len(paths):
+        raise ValueError(f"{len(set(paths))} different runs of {len(paths)}; pass two or more.")
+    runs = [_read(path, name) for path, name in zip(paths, short_names(paths), strict=True)]
+    first = runs[0]
+    for run in runs[1:]:
+        if (run.config["data.name"], *run.rows["query"]) != (
+            first.config["data.name"],
+            *first.rows["query"],
+        ) or not np.array_equal(run.label["query"], first.label["query"]):
+            raise ValueError(
+                f"{first.name} and {run.name} were evaluated on other queries "
+                f"({len(first.rows['query']):,} of {first.config['data.name']}, "
+                f"{len(run.rows['query']):,} of {run.config['data.name']}): a query can only be "
+                "compared with itself; train them with the same data.protocol, data.queries and "
+                "data.split_seed."
+            )
+    return runs
+
+
+def _read(folder: epath.Path, name: str) -> Evaluated:
+    config = flatten(read_config(folder).to_dict())
+    records = [r for r in read_metrics(folder / "metrics.jsonl") if "eval/map" in r]
+    file = folder / "eval" / f"{records[-1]['step']}.npz" if records else folder / "eval"
+    if not records or not file.exists():
+        raise ValueError(
+            f"{folder} holds no evaluation: python -m experiments.evaluate --workdir={folder}"
+        )
+    with file.open("rb") as opened, np.load(opened, allow_pickle=False) as arrays:
+        parts = [key.removesuffix("_code") for key in arrays.files if key.endswith("_code")]
+        packed, label, rows = (
+            {part: arrays[f"{part}_{kind}"] for part in parts} for kind in ("code", "label", "row")
+        )
+        bits = int(arrays["bits"])
+    found = results.rank(packed, label, bits=bits)
+    code = {key: records[-1][f"eval/{key}"] for key in OF_BITS if f"eval/{key}" in records[-1]}
+    return Evaluated(name, config, records[-1]["step"], packed, label, rows, found, code)
+
+
+def short_names(paths: Sequence[epath.Path]) -> list[str]:
+    """Return the shortest ends of paths that tell all of them apart.
+
+    Args:
+      paths: different ones.
+
+    Returns:
+      Names in the same order, such as `seed=0` or `dpsh/seed=0`.
+    """
+    longest = max(len(path.parts) for path in paths)
+    for length in range(1, longest + 1):
+        names = ["/".join(path.parts[-length:]) for path in paths]
+        if len(set(names)) == len(names):
+            return names
+    return [str(path) for path in paths]
+
+
+def differences(runs: Sequence[Evaluated]) -> dict[str, list[str]]:
+    """Return the settings in which runs differ.
+
+    Args:
+      runs: of one or more.
+
+    Returns:
+      Dotted name to each run's value as text, "" where it has no such setting.
+    """
+    names = dict.fromkeys(name for run in runs for name in run.config)
+    found = {
+        name: ["" if (value := run.config.get(name)) is None else str(value) for run in runs]
+        for name in names
+        if name not in OF_SWEEPS
+    }
+    return {name: values for name, values in found.items() if len(set(values)) > 1}
+
+
+def databases(runs: Sequence[Evaluated]) -> list[str]:
+    """Return the databases that every run was evaluated against.
+
+    Args:
+      runs: of one or more.
+    """
+    return [part for part in runs[0].results if all(part in run.results for run in runs)]
+
+
+def notes(runs: Sequence[Evaluated]) -> list[str]:
+    """Return what a reader of the comparison should know: sentences.
+
+    Args:
+      runs: two or more.
+    """
+    first = runs[0]
+    found = [
+        f"{len(first.rows['query']):,} queries of {first.config['data.name']}; all runs are "
+        f"compared with {first.name}."
+    ]
+    for part in databases(runs):
+        others = [
+            run.name for run in runs[1:] if not np.array_equal(run.rows[part], first.rows[part])
+        ]
+        if others:
+            found.append(
+                f"database={part} has other rows in {', '.join(others)} than in {first.name}: what "
+                "they gain there is not theirs alone."
+            )
+    return found
+
+
+def paired(runs: Sequence[Evaluated], database: str) -> list[PairedComparison]:
+    """Return what each run after the first gains over the first, query by query.
+
+    Args:
+      runs: two or more, of the same queries.
+      database: one of `databases`.
+
+    Returns:
+      Of average precision, the run's minus the first's.
+    """
+    first = runs[0].results[database].ap_Q
+    return [paired_comparison(run.results[database].ap_Q, first, seed=SEED) for run in runs[1:]]
+
+
+def most_different(runs: Sequence[Evaluated], database: str, count: int) -> np.ndarray:
+    """Return the queries whose average precision the runs disagree on most.
+
+    Args:
+      runs: two or more, of the same queries.
+      database: one of `databases`.
+      count: how many, at most Q.
+
+    Returns:
+      Their positions, the largest range first; equal ones in their order.
+    """
+    ap_RxQ = np.stack([run.results[database].ap_Q for run in runs])
+    return np.argsort(-np.ptp(ap_RxQ, axis=0), kind="stable")[:count]
+
+
+def neighbours(
+    runs: Sequence[Evaluated], source: Source, database: str, query: int, *, count: int = 10
+) -> Gallery:
+    """Return what each run finds for one query.
+
+    Args:
+      runs: two or more.
+      source: of the images.
+      database: one of `databases`.
+      query: its position.
+      count: neighbours, at most R.
+
+    Returns:
+      Gallery, a row for each run, which is named in place of the query's label.
+    """
+    row = runs[0].rows["query"][query : query + 1]
+    found = [
+        gallery.neighbours(
+            source,
+            row,
+            run.packed["query"][query : query + 1],
+            run.rows[database],
+            run.packed[database],
+            count=count,
+        )
+        for run in runs
+    ]
+    relevant = [one.relevant for one in found if one.relevant is not None]
+    return Gallery(
+        query_image=np.concatenate([one.query_image for one in found]),
+        query_label=[f"{run.name}: AP {run.results[database].ap_Q[query]:.3f}" for run in runs],
+        neighbour_image=np.concatenate([one.neighbour_image for one in found]),
+        neighbour_label=[one.neighbour_label[0] for one in found],
+        distance=np.concatenate([one.distance for one in found]),
+        relevant=np.concatenate(relevant),
+    )
+
+
+def write_page(
+    folders: Sequence[epath.PathLike], path: epath.PathLike, *, queries: int
+) -> epath.Path:
+    """Write one page about several runs, see `write_comparison`.
+
+    Args:
+      folders: of the runs, see `read_runs`.
+      path: of the page.
+      queries: to show with images of the first run's data, those on which the runs differ most.
+
+    Returns:
+      Its path.
+
+    Raises:
+      ValueError: see `read_runs`.
+    """
+    runs = read_runs(folders)
+    parts = databases(runs)
+    metrics = {part: {run.name: dict(run.results[part].metrics) for run in runs} for part in parts}
+    for run in runs:
+        metrics[parts[0]][run.name] |= run.code
+    galleries = {}
+    if queries:
+        source = build.load_source(read_config(epath.Path(folders[0])))
+        for query in most_different(runs, parts[0], queries):
+            labels = gallery.names(source, runs[0].rows["query"][query]) or "no label"
+            galleries[f"Query {query}: {labels}"] = neighbours(runs, source, parts[0], query)
+    out = epath.Path(path).expanduser().resolve()
+    write_comparison(
+        out,
+        title=" · ".join(run.name for run in runs),
+        names=[run.name for run in runs],
+        settings=differences(runs),
+        metrics=metrics,
+        paired={part: paired(runs, part) for part in parts},
+        radii={
+            part: [
+                plots.Curve(run.name, run.results[part].recall_D, run.results[part].precision_D)
+                for run in runs
+            ]
+            for part in parts
+        },
+        ranks={
+            part: [plots.precision_at(name, found) for name, found in metrics[part].items()]
+            for part in parts
+        },
+        galleries=galleries,
+        notes=notes(runs),
+    )
+    return out
