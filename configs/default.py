@@ -131,6 +131,8 @@ def get_config(variant: str = "intended") -> ConfigDict:
     semi.consistency = 0.0  # weight of B on strong views against the average's on weak ones
     semi.similarity = 0.0  # weight of B's similarities among strong views against the average's
     semi.similarity_temperature = 0.1  # of the softmax over these, as a share of all bits
+    # Steps of a stage before, on the labelled rows of a batch alone: the teacher's first labels.
+    semi.labels_first_steps = 0
     semi.ramp = 0.25  # share of the steps over which these weights rise from 0
     semi.noise = 0.0  # standard deviation on inputs, which the decoder is to take away again
     semi.reconstruction_end = 1.0  # share of loss.r that is left at the end

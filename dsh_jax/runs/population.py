@@ -224,9 +224,9 @@ class _Group:
             duration(self._config.evaluation, "validate_every", run.steps_per_epoch) or stage.stop
         )
         progress = writers.progress_reports(run.stages[-1].stop)
-        batches = parallel.prefetch(self._batches(first, stage.stop))
+        batches = parallel.prefetch(self._batches(stage, first))
         unread: list[tuple[int, Any]] = []
-        pace = Pace(training.batch_size)  # of each point: all of them take a step at a time
+        pace = Pace(stage.batch)  # of each point: all of them take a step at a time
         step = first
         try:
             for step, batch in enumerate(batches, start=first + 1):
@@ -263,26 +263,26 @@ class _Group:
             batches.close()
         return carry, step
 
-    def _batches(self, start: int, stop: int) -> Iterator[pipeline.Batch]:
+    def _batches(self, stage: Stage, start: int) -> Iterator[pipeline.Batch]:
         """Yield what the points' single runs would see, [devices, points of a device, rows, …]."""
         split, training = self._run.split, self._config.training
         streams = {
             seed: pipeline.train_batches(
                 self._run.source,
                 split.labelled,
-                split.unlabelled,
-                batch=training.batch_size,
+                split.unlabelled[: None if stage.has_unlabelled else 0],
+                batch=stage.batch,
                 labelled_share=training.labelled_share,
                 devices=1 if self._spread else parallel.device_count(),
                 seed=seed,
                 start_step=start,
-                stop_step=stop,
+                stop_step=stage.stop,
                 columns=self._run.columns(),
                 flips=self._config.augment.flip_by_epoch,
             )
             for seed in {point.config.seed for point in self._points}
         }
-        for _ in range(start, stop):
+        for _ in range(start, stage.stop):
             of_seed = {seed: next(stream) for seed, stream in streams.items()}
             of_point = [of_seed[point.config.seed] for point in self._points]
             batch_DxP = jax.tree.map(lambda *x: np.stack(x, axis=1), *of_point)

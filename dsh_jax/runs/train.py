@@ -189,8 +189,8 @@ class _Loop:
             pipeline.train_batches(
                 self._run.source,
                 self._run.split.labelled,
-                self._run.split.unlabelled,
-                batch=training.batch_size,
+                self._run.split.unlabelled[: None if stage.has_unlabelled else 0],
+                batch=stage.batch,
                 labelled_share=training.labelled_share,
                 devices=parallel.device_count(),
                 seed=self._config.seed,
@@ -207,7 +207,7 @@ class _Loop:
             or stage.stop
         )
         progress = writers.progress_reports(self._run.stages[-1].stop)
-        pace = Pace(training.batch_size)
+        pace = Pace(stage.batch)
         unread: list[tuple[int, Any]] = []
         step = first
         try:

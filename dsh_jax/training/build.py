@@ -197,16 +197,18 @@ class Run:
         return jax.eval_shape(lambda: self._state_of(step, self.seed))
 
 
-def check_unlabelled(config: ConfigDict, source: Source, split: splits.Split) -> None:
+def check_unlabelled(config: ConfigDict, source: Source, split: splits.Split, devices: int) -> None:
     """Check that there is something for unlabelled rows to learn, and from.
 
     Args:
       config: of the run.
       source, split: its data.
+      devices: that share a batch.
 
     Raises:
-      ValueError: without unlabelled rows, in the split or in the batches, or for a class that no
-        labelled row has: the teacher could never name it.
+      ValueError: without unlabelled rows, in the split or in the batches; where a batch's labelled
+        rows are to be alone but do not divide by the devices; or for a class that no labelled row
+        has: the teacher could never name it.
     """
     if not len(split.unlabelled):
         raise ValueError(
@@ -214,15 +216,19 @@ def check_unlabelled(config: ConfigDict, source: Source, split: splits.Split) ->
             "or data.label_fraction < 1, or semi.pseudo_label, consistency and similarity to 0."
         )
     training = config.training
-    if (
-        pipeline.labelled_rows_per_batch(
-            training.batch_size, training.labelled_share, has_unlabelled=True
-        )
-        == training.batch_size
-    ):
+    labelled = pipeline.labelled_rows_per_batch(
+        training.batch_size, training.labelled_share, has_unlabelled=True
+    )
+    if labelled == training.batch_size:
         raise ValueError(
             f"semi has terms of unlabelled rows, but training.labelled_share is "
             f"{training.labelled_share}: no batch has one; set it to .25, for instance."
+        )
+    if config.semi.labels_first_steps and labelled % devices:
+        raise ValueError(
+            f"semi.labels_first_steps is {config.semi.labels_first_steps}, but the {labelled} "
+            f"labelled rows of a batch do not divide by {devices} devices: change "
+            "training.batch_size or training.labelled_share."
         )
     lacking = np.flatnonzero(~source.label_NxC[split.labelled].any(0))
     if len(lacking):
@@ -252,7 +258,8 @@ def build(config: ConfigDict) -> Run:
     steps_per_epoch = -(-len(split.train) // max(training.batch_size, 1))
     # These two only to fail now, and not at the first batch.
     duration(config.evaluation, "validate_every", steps_per_epoch)
-    pipeline.check_batch(training.batch_size, parallel.global_device_count())
+    devices = parallel.global_device_count()
+    pipeline.check_batch(training.batch_size, devices)
     pipeline.labelled_rows_per_batch(
         training.batch_size, training.labelled_share, has_unlabelled=len(split.unlabelled) > 0
     )
@@ -261,7 +268,7 @@ def build(config: ConfigDict) -> Run:
     model = make_model(config, source)
     is_semi = learns_from_average(config)
     if is_semi:
-        check_unlabelled(config, source, split)
+        check_unlabelled(config, source, split, devices)
     prior_C = source.label_NxC[split.labelled].mean(0).astype(np.float32)
 
     @functools.cache

@@ -150,6 +150,7 @@ ADDED = (
     ("semi", "alignment", False),
     ("semi", "similarity", 0.0),
     ("semi", "similarity_temperature", 0.1),
+    ("semi", "labels_first_steps", 0),
 )
 
 

@@ -14,6 +14,7 @@ from ml_collections import ConfigDict
 
 from dsh_jax import parallel
 from dsh_jax.augment import augment
+from dsh_jax.data.pipeline import labelled_rows_per_batch
 from dsh_jax.losses import semi
 from dsh_jax.losses.objectives import autoencoder_objective, hashing_objective
 from dsh_jax.methods import deep
@@ -35,10 +36,12 @@ class Stage:
     """A stretch of training with one objective and one optimizer.
 
     Attributes:
-      name: `autoencoder`, `hashing` or `joint`.
+      name: `autoencoder`, `labels`, `hashing` or `joint`.
       start, stop: its steps, stop exclusive.
       step: the mapped `(state, batch) -> (state, metrics)`; of `one_device_stages` not mapped.
       optimizer: to start its state with.
+      batch: rows of its batches.
+      has_unlabelled: whether unlabelled rows are in them, where there are any.
     """
 
     name: str
@@ -46,6 +49,8 @@ class Stage:
     stop: int
     step: Callable
     optimizer: Any
+    batch: int
+    has_unlabelled: bool = True
 
 
 def augmentation(
@@ -114,6 +119,8 @@ def make_stages(
     prior_C: np.ndarray | None = None,
 ) -> list[Stage]:
     """Return the stages of a config: `joint`, or `autoencoder` and `hashing`.
+
+    Before the last one stands `labels` where semi.labels_first_steps is above 0.
 
     Args:
       config: of the run.
@@ -185,7 +192,10 @@ def one_device_stages(
         "axis_name": model.axis_name,
     }
 
-    def stage(name, start, steps, objective, *, decode, weight_decay, parts, **options) -> Stage:
+    stages: list[Stage] = []
+
+    def stage(name, steps, objective, *, decode, weight_decay, parts, **options) -> Stage:
+        start = stages[-1].stop if stages else 0
         schedule = functools.partial(
             make_schedule,
             rate.schedule,
@@ -215,10 +225,8 @@ def one_device_stages(
             **shared,
             **options,
         )
-        return Stage(name, start, start + steps, step, optimizer)
+        return Stage(name, start, start + steps, step, optimizer, training.batch_size)
 
-    stages = []
-    autoencoder_steps = 0
     if training.mode == "two_stage":
         autoencoder_steps = duration(training, "autoencoder", steps_per_epoch)
         if not autoencoder_steps:
@@ -232,7 +240,6 @@ def one_device_stages(
         stages.append(
             stage(
                 "autoencoder",
-                0,
                 autoencoder_steps,
                 objective,
                 decode=True,
@@ -262,33 +269,51 @@ def one_device_stages(
         reconstruction=loss.reconstruction,
         reduction=loss.reduction,
     )
-    unlabelled_options = {}
+    teacher_objective, teacher_options = objective, {}
     if learns_from_average(config):
-        objective, unlabelled_options = _with_teacher(config, objective, multilabel, prior_C)
-    _try(objective, model)
+        teacher_objective, teacher_options = _with_teacher(config, objective, multilabel, prior_C)
+    _try(teacher_objective, model)
     if rate.weight_decay_in not in ("optimizer", "loss"):
         raise ValueError(
             f"optimizer.weight_decay_in is {rate.weight_decay_in!r}; it must be 'optimizer' or "
             "'loss'."
         )
-    frozen = frozen_encoder(config)
     decode = loss.r > 0 and config.method == "dhs"
     decoupled = rate.weight_decay_in == "optimizer"
-    stages.append(
-        stage(
-            "hashing" if stages else "joint",
-            autoencoder_steps,
-            hashing_steps,
-            objective,
-            decode=decode,
-            parts=decayed_parts(config, decode=decode),
-            freeze_encoder=frozen,
-            weight_decay=value["optimizer.weight_decay"] if decoupled else 0.0,
-            penalty=0.0 if decoupled else value["optimizer.weight_decay"],
-            **unlabelled_options,
+    hashing = {
+        "decode": decode,
+        "parts": decayed_parts(config, decode=decode),
+        "freeze_encoder": frozen_encoder(config),
+        "weight_decay": value["optimizer.weight_decay"] if decoupled else 0.0,
+        "penalty": 0.0 if decoupled else value["optimizer.weight_decay"],
+    }
+    name = "hashing" if stages else "joint"
+    if labels_steps := labels_first(config):
+        batch = labelled_rows_per_batch(
+            training.batch_size, training.labelled_share, has_unlabelled=True
         )
-    )
+        labels = stage("labels", labels_steps, objective, **hashing)
+        stages.append(dataclasses.replace(labels, batch=batch, has_unlabelled=False))
+    stages.append(stage(name, hashing_steps, teacher_objective, **hashing, **teacher_options))
     return stages
+
+
+def labels_first(config: ConfigDict) -> int:
+    """Return the steps on labelled rows alone, before unlabelled ones enter.
+
+    Args:
+      config: of the run.
+
+    Raises:
+      ValueError: for a negative number, or where nothing learns from unlabelled rows later.
+    """
+    steps = config.semi.labels_first_steps
+    if steps < 0 or (steps and not learns_from_average(config)):
+        raise ValueError(
+            f"semi.labels_first_steps is {steps}; it must be 0, or above it with a term of "
+            "unlabelled rows, such as semi.pseudo_label."
+        )
+    return steps
 
 
 def frozen_encoder(config: ConfigDict) -> bool:

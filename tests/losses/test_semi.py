@@ -267,19 +267,22 @@ def test_the_average_teaches(one_device):
 # Whole runs.
 
 
-def test_a_resume_in_the_ramp_changes_no_bit(tmp_path):
-    config = tiny.joint(**ON)
+def test_a_resume_in_the_labels_or_in_the_ramp_changes_no_bit(tmp_path):
+    config = tiny.joint(**ON, semi__labels_first_steps=3)
     run = build.build(config)
-    folders = tmp_path / "whole", tmp_path / "halved"
+    folders = tmp_path / "whole", tmp_path / "in_parts"
     assert train.train(config, folders[0], described=run)
-    assert not train.train(config, folders[1], described=run, stop_step=5)
+    for stop in (2, 3, 8):
+        assert not train.train(config, folders[1], described=run, stop_step=stop)
     assert train.train(config, folders[1], described=run)
     states = []
     for folder in folders:
         with contextlib.closing(Checkpoints(folder)) as checkpoints:
-            states.append(checkpoints.restore(10, run.state_shapes(10)))
+            states.append(checkpoints.restore(13, run.state_shapes(13)))
     jax.tree.map(np.testing.assert_array_equal, *states)
     records = [r for r in read_metrics(folders[1] / "metrics.jsonl") if "train/loss" in r]
+    assert not any("train/ramp" in record for record in records[:3])
+    records = records[3:]
     wanted = {"pseudo_label", "consistency", "similarity", "confident", "ramp"}
     assert {f"train/{name}" for name in wanted} <= set(records[-1])
     ramps = [record["train/ramp"] for record in records]
@@ -306,6 +309,18 @@ def test_a_resume_in_the_ramp_changes_no_bit(tmp_path):
         ({"semi__similarity_temperature": 0.0}, "temperature is 0.0; above 0 is wanted"),
         ({"semi__pseudo_label": -1.0}, "semi.pseudo_label is -1.0; a weight is at least 0"),
         ({"data__label_fraction": 0.004}, "classes have no labelled row"),
+        ({"semi__labels_first_steps": -1}, "labels_first_steps is -1; it must be 0, or above it"),
+        (
+            {
+                "semi__labels_first_steps": 1,
+                **{f"semi__{name}": 0.0 for name in ("pseudo_label", "consistency", "similarity")},
+            },
+            "labels_first_steps is 1; it must be 0, or above it with a term of unlabelled rows",
+        ),
+        (
+            {"semi__labels_first_steps": 1, "training__labelled_share": 0.125},
+            "the 2 labelled rows of a batch do not divide by 4 devices",
+        ),
     ],
 )
 def test_bad_settings_are_refused_with_the_mending(changed, message):
