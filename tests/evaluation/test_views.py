@@ -1,5 +1,7 @@
 """Views: what they show, and that their mean is what a code is read from."""
 
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -35,14 +37,16 @@ def test_another_number_of_views_is_refused(count):
         views_of(IMAGE, count)
 
 
-@pytest.mark.parametrize("views", [1, 2, 6])
+@pytest.mark.parametrize("views", [2, 6])
 def test_logits_and_scores_are_the_means_of_single_views(views):
     model = DSH(bits=6, classes=3, shape=(32, 32, 1), width=1 / 32, fc_dim=8)
     rng = np.random.default_rng(0)
     image = jnp.array(rng.random((3, 32, 32, 1)), jnp.float32)
     variables = jax.jit(model.init)(jax.random.key(0), image)
-    logit, bcoding, score = outputs_of_views(model, variables, image, views)
-    each = [model.apply(variables, view, decode=False) for view in views_of(image, views)]
+    mean = jax.jit(functools.partial(outputs_of_views, model, views=views))
+    logit, bcoding, score = mean(variables, image)
+    apply = jax.jit(functools.partial(model.apply, decode=False))
+    each = [apply(variables, view) for view in views_of(image, views)]
     np.testing.assert_allclose(logit, np.mean([one.logit for one in each], 0), atol=1e-5)
     np.testing.assert_allclose(score, np.mean([one.score for one in each], 0), atol=1e-5)
     np.testing.assert_allclose(bcoding, (np.tanh(logit) + 1) / 2, atol=1e-5)

@@ -47,6 +47,7 @@ def test_evaluation_command_gives_the_same_numbers(trained):
     assert again.stdout.strip() == table
 
 
+@pytest.mark.slow
 def test_views_are_evaluated_and_said(trained, tmp_path):
     folder, process = trained
     copy = tmp_path / "run"
@@ -152,6 +153,7 @@ def test_data_command_ends_with_one_line_where_there_is_nothing(tmp_path):
     assert last_line(shown.stderr).startswith("error: data.data_dir is ")
 
 
+@pytest.mark.slow
 def test_input_is_measured_beside_bare_decoding(pets):
     sizes = {"data.data_dir": pets, "data.image_size": 32, "data.queries": 8, "data.train_rows": 20}
     sizes |= {"data.skip": "corrupt", "training.batch_size": 8, "model.width": 1 / 32}

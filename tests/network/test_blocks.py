@@ -15,6 +15,7 @@ from dsh_jax.network.blocks import NONLINEARITIES, Block, dirac
 from dsh_jax.network.convolution import convolution
 
 pool = functools.partial(nn.max_pool, window_shape=(2, 2), strides=(2, 2))
+KEY = jax.random.key(0)
 IMAGE = jnp.array(np.random.default_rng(0).normal(size=(3, 8, 8, 2)), jnp.float32)
 
 
@@ -43,18 +44,22 @@ def test_a_pool_comes_before_the_normalisation(pooled):
     np.testing.assert_allclose(output, wanted, atol=1e-5)
 
 
-def intermediates(**options):
-    """What each layer of an encoder of one 32×32 image gives, and what the encoder does."""
+def intermediates(*, shapes=False, **options):
+    """What an encoder of one 32×32 image has, and what each of its layers gives; or shapes only."""
     encoder = Encoder(width=1 / 32, fc_dim=4, **options)
     image = jnp.array(np.random.default_rng(0).random((1, 32, 32, 1)), jnp.float32)
-    variables = encoder.init(jax.random.key(0), image, train=False)
-    found = encoder.apply(
-        variables, image, train=False, capture_intermediates=True, mutable=["intermediates"]
-    )[1]["intermediates"]
+
+    @jax.jit
+    def both(key):
+        variables = encoder.init(key, image, train=False)
+        _, seen = encoder.apply(
+            variables, image, train=False, capture_intermediates=True, mutable=["intermediates"]
+        )
+        return variables["params"], seen["intermediates"]
+
+    params, found = jax.eval_shape(both, KEY) if shapes else both(KEY)
     found.pop("__call__")
-    return variables["params"], {
-        name: np.asarray(one["__call__"][0]) for name, one in found.items()
-    }
+    return params, {name: one["__call__"][0] for name, one in found.items()}
 
 
 @pytest.mark.parametrize(
@@ -68,12 +73,14 @@ def intermediates(**options):
     ],
 )
 def test_the_first_groups_pool_once(options, sides):
-    _, found = intermediates(**options)
+    _, found = intermediates(shapes=True, **options)
     assert [found[f"conv{group}_1"].shape[1] for group in range(1, 6)] == sides
 
 
 def test_the_encoder_has_as_many_groups_as_filters_are_given():
-    _, found = intermediates(filters=(64, 256, 128), convs_per_group=(1, 2, 1), pools=2)
+    _, found = intermediates(
+        shapes=True, filters=(64, 256, 128), convs_per_group=(1, 2, 1), pools=2
+    )
     shapes = {name: value.shape[1:] for name, value in found.items() if name.startswith("conv")}
     assert shapes == {  # at a 32nd of the width
         "conv1_1": (32, 32, 2),

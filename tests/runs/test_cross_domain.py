@@ -162,6 +162,7 @@ def test_galleries_are_of_the_other_images_and_then_of_the_run(found, run, evalu
         assert (image == own).all(axis=(1, 2, 3)).any()
 
 
+@pytest.mark.slow
 def test_command_evaluates_on_another_data_set(pets, found, folder):
     changed = {"data_dir": pets, "queries": 100, "train_rows": 60}
     settings = [f"--on.data.{name}={value}" for name, value in changed.items()]

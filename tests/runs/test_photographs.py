@@ -52,6 +52,7 @@ def test_the_21_concepts_come_out_in_the_known_order(native):
     np.testing.assert_array_equal(every.label_NxC, label)
 
 
+@pytest.mark.slow
 def test_nuswide_trains_resumes_to_the_same_bits_and_is_evaluated(native, tmp_path):
     config = nuswide_config(native[0])
     run = build.build(config)

@@ -186,6 +186,7 @@ def test_faiss_is_the_better_of_its_ways():
     assert row["faiss"]["queries"] == 5
 
 
+@pytest.mark.slow
 def test_command_measures_on_one_core_and_prints_a_table(tmp_path):
     file = tmp_path / "retrieval.json"
     command = [sys.executable, "-m", "experiments.bench", "retrieval", "--quick", "--rounds=1"]
