@@ -281,18 +281,12 @@ def dch(
 
     Args:
       logit_BxK: z, real values.
-      label_BxC: multi-hot labels; rows that are not labelled are not read.
-      is_labelled_B: which rows have labels, bool.
+      label_BxC, is_labelled_B, axis_name: see `dhn`.
       gamma: g, bits; pairs nearer than it are pulled the hardest.
       weight: λ.
-      axis_name: the mapped axis whose devices share the batch, or None.
 
     Returns:
-      The total, and the terms `pairs` and `quantization`: equal on all devices; 0 without pairs,
-      or labelled rows.
-
-    Raises:
-      AssertionError: where the rows differ in number.
+      See `dhn`.
 
     Source: Cao, Long, Liu and Wang, CVPR 2018.
     """
@@ -329,18 +323,12 @@ def idhn(
 
     Args:
       signed_BxK: h in (−1, 1), `tanh z`.
-      label_BxC: multi-hot labels; rows that are not labelled are not read.
-      is_labelled_B: which rows have labels, bool.
+      label_BxC, is_labelled_B, axis_name: see `dhn`.
       soft: g.
       weight: α.
-      axis_name: the mapped axis whose devices share the batch, or None.
 
     Returns:
-      The total, and the terms `pairs` and `quantization`: equal on all devices; 0 without pairs,
-      or labelled rows.
-
-    Raises:
-      AssertionError: where the rows differ in number.
+      See `dhn`.
 
     Source: Zhang, Zou, Lin, Chen and Wang, IEEE TMM 2020.
     """

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import zipfile
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -58,18 +59,23 @@ def read_runs(folders: Sequence[epath.PathLike]) -> list[Evaluated]:
       One Evaluated each, named by the ends of their paths.
 
     Raises:
-      ValueError: for a folder without an evaluation, or runs with other queries.
+      ValueError: for a folder without an evaluation, or runs with other queries or without a
+        database in common.
     """
     paths = [epath.Path(folder).expanduser().resolve() for folder in folders]
-    if len(set(paths)) < 2 or len(set(paths)) < len(paths):
-        raise ValueError(f"{len(set(paths))} different runs of {len(paths)}; pass two or more.")
+    different = len(set(paths))
+    if different < 2 or different < len(paths):
+        raise ValueError(
+            f"{len(paths)} folders, {different} different: pass those of two runs or more."
+        )
     runs = [_read(path, name) for path, name in zip(paths, short_names(paths), strict=True)]
     first = runs[0]
     for run in runs[1:]:
-        if (run.config["data.name"], *run.rows["query"]) != (
-            first.config["data.name"],
-            *first.rows["query"],
-        ) or not np.array_equal(run.label["query"], first.label["query"]):
+        is_same = run.config["data.name"] == first.config["data.name"] and all(
+            np.array_equal(of_run["query"], of_first["query"])
+            for of_run, of_first in ((run.rows, first.rows), (run.label, first.label))
+        )
+        if not is_same:
             raise ValueError(
                 f"{first.name} and {run.name} were evaluated on other queries "
                 f"({len(first.rows['query']):,} of {first.config['data.name']}, "
@@ -77,6 +83,9 @@ def read_runs(folders: Sequence[epath.PathLike]) -> list[Evaluated]:
                 "compared with itself; train them with the same data.protocol, data.queries and "
                 "data.split_seed."
             )
+    if not databases(runs):
+        known = "; ".join(f"{run.name}: {', '.join(run.results)}" for run in runs)
+        raise ValueError(f"no database is common to all runs ({known}).")
     return runs
 
 
@@ -88,12 +97,18 @@ def _read(folder: epath.Path, name: str) -> Evaluated:
         raise ValueError(
             f"{folder} holds no evaluation: python -m experiments.evaluate --workdir={folder}"
         )
-    with file.open("rb") as opened, np.load(opened, allow_pickle=False) as arrays:
-        parts = [key.removesuffix("_code") for key in arrays.files if key.endswith("_code")]
-        packed, label, rows = (
-            {part: arrays[f"{part}_{kind}"] for part in parts} for kind in ("code", "label", "row")
-        )
-        bits = int(arrays["bits"])
+    try:
+        with file.open("rb") as opened, np.load(opened, allow_pickle=False) as arrays:
+            parts = [key.removesuffix("_code") for key in arrays.files if key.endswith("_code")]
+            packed, label, rows = (
+                {part: arrays[f"{part}_{kind}"] for part in parts}
+                for kind in ("code", "label", "row")
+            )
+            bits = int(arrays["bits"])
+    except (ValueError, EOFError, KeyError, AttributeError, zipfile.BadZipFile) as error:
+        raise ValueError(
+            f"{file} is damaged ({error}): python -m experiments.evaluate --workdir={folder}"
+        ) from error
     found = results.rank(packed, label, bits=bits)
     code = {key: records[-1][f"eval/{key}"] for key in OF_BITS if f"eval/{key}" in records[-1]}
     return Evaluated(name, config, records[-1]["step"], packed, label, rows, found, code)
@@ -256,7 +271,7 @@ def write_page(
         metrics[parts[0]][run.name] |= run.code
     galleries = {}
     if queries:
-        source = build.load_source(read_config(epath.Path(folders[0])))
+        source = build.load_source(read_config(epath.Path(folders[0]).expanduser()))
         for query in most_different(runs, parts[0], queries):
             labels = gallery.names(source, runs[0].rows["query"][query]) or "no label"
             galleries[f"Query {query}: {labels}"] = neighbours(runs, source, parts[0], query)

@@ -15,17 +15,19 @@ BITS = 8
 ONES, ZEROS = np.ones(BITS, np.uint8), np.zeros(BITS, np.uint8)
 
 
-def write_run(folder, query_NxK, *, rows=(3, 5, 9), database=(100, 200, 300), step=7, **changed):
+def write_run(
+    folder, query_NxK, *, rows=(3, 5, 9), database=(100, 200, 300), step=7, part="train", **changed
+):
     """Write what an evaluated run leaves; classes 0 and 1, the database's codes 0s and 1s."""
     folder.mkdir(parents=True)
     config = tiny.config(model__bits=BITS, **changed)
     (folder / "config.json").write_text(json.dumps(config.to_dict()))
-    label = {"query": np.eye(10)[[0, 0, 1]], "train": np.eye(10)[[0, 1, 1]]}
+    label = {"query": np.eye(10)[[0, 0, 1]], part: np.eye(10)[[0, 1, 1]]}
     packed = {
         "query": np.asarray(pack_bits(np.asarray(query_NxK))),
-        "train": np.asarray(pack_bits(np.stack([ZEROS, ONES, ONES]))),
+        part: np.asarray(pack_bits(np.stack([ZEROS, ONES, ONES]))),
     }
-    row = {"query": np.array(rows), "train": np.array(database)}
+    row = {"query": np.array(rows), part: np.array(database)}
     results.save_codes(folder, step, packed, label, row, bits=BITS, split_hash="x")
     lines = [
         {"step": 3, "eval/map": 0.1},
@@ -97,12 +99,12 @@ def test_the_page_shows_every_run(folders, tmp_path):
 
 @pytest.mark.parametrize("count", [0, 1])
 def test_one_run_is_refused(folders, count):
-    with pytest.raises(ValueError, match=f"{count} different runs of {count}; pass two or more"):
+    with pytest.raises(ValueError, match=f"{count} folders, {count} different: pass those of two"):
         compare.read_runs(folders[:count])
 
 
 def test_a_run_twice_is_refused(folders):
-    with pytest.raises(ValueError, match="2 different runs of 3"):
+    with pytest.raises(ValueError, match="3 folders, 2 different"):
         compare.read_runs([folders[0], folders[1], folders[0]])
 
 
@@ -118,3 +120,17 @@ def test_a_run_without_an_evaluation_is_refused(folders):
         ValueError, match=r"holds no evaluation: python -m experiments.evaluate --w"
     ):
         compare.read_runs(folders)
+
+
+@pytest.mark.parametrize("kept", [0, 100])
+def test_a_damaged_evaluation_is_named(folders, kept):
+    file = folders[1] / "eval" / "7.npz"
+    file.write_bytes(file.read_bytes()[:kept])
+    with pytest.raises(ValueError, match=r"7.npz is damaged .*: python -m experiments.evaluate"):
+        compare.read_runs(folders)
+
+
+def test_runs_without_a_common_database_are_refused(folders, tmp_path):
+    other = write_run(tmp_path / "other", [ZEROS, ZEROS, ONES], part="unseen")
+    with pytest.raises(ValueError, match=r"no database is common to all runs .*; other: unseen"):
+        compare.read_runs([folders[0], other])
