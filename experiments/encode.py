@@ -5,6 +5,8 @@ python -m experiments.encode --workdir=runs/pets --export=exports/pets
 python -m experiments.encode --model=exports/pets --images=list.txt --out=codes.npz
 python -m experiments.encode --workdir=runs/pets --images=/data/photos --out=codes.npz \
   --annotate=annotated
+python -m experiments.encode --workdir=runs/pets --images=/data/photos --out=codes.npz \
+  --parquet=codes.parquet
 python -m experiments.encode --read_annotations=annotated --out=codes.npz
 
 --images is a folder, searched with all folders in it in sorted order, or a text list of paths, one
@@ -14,6 +16,9 @@ added, those that were replaced under their names are encoded again. Size and ti
 and a hash of its content where the time is another; --verify compares the hash of every file.
 Images that are not there any more are named and keep their codes, which experiments.search marks;
 --prune drops them, but never all of them. `dsh_jax.collection.image_codes.load` reads the output.
+
+--parquet writes the codes once more, as rows of number, name and code: for tables, and for what
+takes many rows at once from a file, such as an import of Milvus (docs/indexes.md).
 
 --annotate writes copies of the images that carry code, bits and model as XMP (JPEG, PNG, WebP).
 Only a picture that is the one that was encoded is copied. Copies are replaced when the image or its
@@ -59,6 +64,7 @@ _ALLOW_OUTSIDE = flags.DEFINE_bool(
     "allow_outside", False, "Take absolute paths outside of the list's folder."
 )
 _ANNOTATE = flags.DEFINE_string("annotate", None, "Folder for copies that carry their codes.")
+_PARQUET = flags.DEFINE_string("parquet", None, "File for the same codes as rows of a table.")
 _READ = flags.DEFINE_string(
     "read_annotations", None, "Folder of annotated images, in place of encoding."
 )
@@ -71,6 +77,8 @@ flags.mark_flags_as_mutual_exclusive(["workdir", "model", "read_annotations"], r
 
 def check_flags() -> None:
     """Refuse flags that do not go together."""
+    if _PARQUET.value and not _OUT.value:
+        raise ValueError("--parquet holds the codes of --out as rows: pass --out as well")
     if _READ.value:
         if not _OUT.value or _IMAGES.value or _ANNOTATE.value or _VERIFY.value or _PRUNE.value:
             raise ValueError(
@@ -142,9 +150,21 @@ def read_annotations() -> int:
         _READ.value, fingerprint=_FINGERPRINT.value, strict=_STRICT.value
     )
     image_codes.save(_OUT.value, index)
+    write_rows(index)
     show("no code", index.failures)
     print("\n".join([*notes, f"{_OUT.value}: {said_of(index)}; {len(index.failures):,} failed"]))
     return 0
+
+
+def write_rows(codes: image_codes.ImageCodes) -> None:
+    """Write the codes as rows of a table, where that is asked for."""
+    if _PARQUET.value:
+        try:  # encoding alone goes without pyarrow
+            from dsh_jax.index import parquet_rows
+        except ImportError as error:
+            raise ValueError(f"--parquet wants pyarrow ({error}): pip install pyarrow") from error
+        parquet_rows.write(_PARQUET.value, codes)
+        print(f"{_PARQUET.value}: {len(codes.names):,} rows")
 
 
 def annotate(codes: image_codes.ImageCodes) -> int:
@@ -197,6 +217,7 @@ def main(argv):
         failures = {name: codes.failures[name] for name in names if name in codes.failures}
         show_review(review, failures, _OUT.value)
         show("no code", failures)
+        write_rows(codes)
         status = annotate(codes) if _ANNOTATE.value else 0
     said = [f"{done:,} images read in {seconds:,.1f} s ({done / seconds:,.0f} images/s)"]
     changed = len(set(review.changed) - set(failures))

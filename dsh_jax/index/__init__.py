@@ -3,4 +3,5 @@
 faiss_index   codes in FAISS
 faiss_file    its file, kept in step with the codes
 milvus_index  a collection of Milvus, kept in step with the codes
+parquet_rows  codes as rows of a file, for tables and imports
 """

@@ -13,6 +13,7 @@ import tiny
 from commands import FORCED, ROOT, command, last_line
 from etils import epath
 from PIL import Image
+from pyarrow import parquet
 
 from dsh_jax.collection import annotation, image_codes
 from dsh_jax.runs import exported
@@ -40,6 +41,7 @@ def encoded(folder, pictures, tmp_path_factory):
     """An export and codes made by one command: (folder, process)."""
     out = epath.Path(tmp_path_factory.mktemp("encoded"))
     flags = [f"--export={out / 'model'}", f"--images={pictures}", f"--out={out / 'codes.npz'}"]
+    flags += [f"--parquet={out / 'codes.parquet'}"]
     process = command("encode", f"--workdir={folder}", *flags)
     assert process.returncode == 0, process.stderr
     return out, process
@@ -81,8 +83,12 @@ def test_every_file_has_a_code_or_is_named(encoded, pictures, run, folder):
         "no code: text.png: it is no image that Pillow knows",
         "12 codes of 12 bits, model ",
         "2 failed",
+        "codes.parquet: 12 rows",
     ):
         assert wanted in process.stdout
+    rows = parquet.read_table(out / "codes.parquet")
+    assert tuple(rows["name"].to_pylist()) == found.names
+    assert rows["code"].to_pylist() == found.packed_NxW.tolist()
 
 
 def test_an_export_and_a_list_give_the_same_codes_in_the_lists_order(encoded, pictures, tmp_path):
