@@ -17,6 +17,8 @@ from dsh_jax.data.source import Source
 from dsh_jax.evaluation.views import outputs_of_views
 from dsh_jax.network import DSH
 
+OUTPUTS = "packed", "bcoding", "best", "best_by_bits"  # of the encoder
+
 
 @dataclasses.dataclass(frozen=True)
 class Encoded:
@@ -24,20 +26,26 @@ class Encoded:
 
     Attributes:
       packed_NxW: uint8 codes, W = ceil(K/8), see `codes.pack_bits`.
-      bcoding_NxK: float32 activations in (0, 1).
+      bcoding_NxK: float32 activations in (0, 1), or None where they were not asked for.
       is_right_N: bool, whether the highest class score stands at one of the image's labels.
       is_right_by_bits_N: the same with the bits in place of the activations, where the classifier
         takes them.
     """
 
     packed_NxW: np.ndarray
-    bcoding_NxK: np.ndarray
+    bcoding_NxK: np.ndarray | None
     is_right_N: np.ndarray
     is_right_by_bits_N: np.ndarray
 
     def select(self, rows: np.ndarray) -> Encoded:
         """Return the codes of some of the images."""
-        return Encoded(**{name: value[rows] for name, value in vars(self).items()})
+        bcoding = self.bcoding_NxK
+        return Encoded(
+            packed_NxW=self.packed_NxW[rows],
+            bcoding_NxK=None if bcoding is None else bcoding[rows],
+            is_right_N=self.is_right_N[rows],
+            is_right_by_bits_N=self.is_right_by_bits_N[rows],
+        )
 
 
 def make_encoder(
@@ -70,7 +78,13 @@ def make_encoder(
 
 
 def encode_rows(
-    encoder: Callable, variables: Any, source: Source, rows: np.ndarray, *, batch: int
+    encoder: Callable,
+    variables: Any,
+    source: Source,
+    rows: np.ndarray,
+    *,
+    batch: int,
+    activations: bool = False,
 ) -> Encoded:
     """Return the codes of the given rows, in their order, each exactly once.
 
@@ -80,6 +94,7 @@ def encode_rows(
       source: images and labels.
       rows: row numbers, at least one.
       batch: images at a time, over all devices of all processes.
+      activations: whether they are wanted beside the codes, of which they are 32 times the size.
 
     Returns:
       Encoded.
@@ -91,7 +106,9 @@ def encode_rows(
         raise ValueError("there are no rows to encode.")
     # Moved once here, instead of with every batch.
     variables = parallel.replicate(variables)
-    columns: list[list[np.ndarray]] = [[], [], [], []]
+    columns: dict[str, list[np.ndarray]] = {
+        name: [] for name in OUTPUTS if activations or name != "bcoding"
+    }
     pending = None
     processes = parallel.process_count()
     # Each process encodes its part; of fewer rows than processes, each encodes all.
@@ -101,28 +118,27 @@ def encode_rows(
         source, own, batch=-(-batch // processes), devices=parallel.device_count()
     )
     for item in batches:
-        outputs = encoder(variables, item["image"])
+        outputs = dict(zip(OUTPUTS, encoder(variables, item["image"]), strict=True))
         # Read the batch before while the devices work on this one.
         if pending is not None:
             _append(columns, *pending)
         pending = outputs, item["mask"]
     if pending is not None:
         _append(columns, *pending)
-    arrays = [np.concatenate(column) for column in columns]
+    arrays = {name: np.concatenate(column) for name, column in columns.items()}
     if is_shared:
-        arrays = [parallel.join_parts(array, len(rows)) for array in arrays]
-    packed, bcoding, best, best_by_bits = arrays
+        arrays = {name: parallel.join_parts(one, len(rows)) for name, one in arrays.items()}
     label = source.label_NxC[rows]
     line = np.arange(len(rows))
     return Encoded(
-        packed_NxW=packed,
-        bcoding_NxK=bcoding,
-        is_right_N=label[line, best] > 0,
-        is_right_by_bits_N=label[line, best_by_bits] > 0,
+        packed_NxW=arrays["packed"],
+        bcoding_NxK=arrays.get("bcoding"),
+        is_right_N=label[line, arrays["best"]] > 0,
+        is_right_by_bits_N=label[line, arrays["best_by_bits"]] > 0,
     )
 
 
 def _append(columns, outputs, mask_DxB) -> None:
     """Add a batch's real rows to the columns."""
-    for column, value in zip(columns, outputs, strict=True):
-        column.append(np.asarray(value)[mask_DxB])
+    for name, column in columns.items():
+        column.append(np.asarray(outputs[name])[mask_DxB])

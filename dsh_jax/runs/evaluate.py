@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import time
 from typing import Any
 
@@ -119,18 +120,19 @@ def evaluate_run(config: ConfigDict, described: build.Run, workdir: epath.PathLi
     step, state = saved.step, saved.state
     variables = state.evaluation_variables()
     rows = {"query": split.query, **split.databases()}
-    # The databases share rows: each image goes through the network once.
-    every = np.unique(np.concatenate(list(rows.values())))
-    started = time.monotonic()
-    codes_of_all = encode_rows(
-        described.encoder, variables, source, every, batch=config.evaluation.batch_size
+    # The databases share rows, but none with the queries: each image goes through the network once.
+    every = np.unique(np.concatenate(list(split.databases().values())))
+    encode = functools.partial(
+        encode_rows, described.encoder, variables, source, batch=config.evaluation.batch_size
     )
-    rate = len(every) / (time.monotonic() - started)
-    logging.info("encoded %d images, %.0f images/s", len(every), rate)
-    encoded = {
-        part: codes_of_all.select(np.searchsorted(every, part_rows))
-        for part, part_rows in rows.items()
-    }
+    started = time.monotonic()
+    encoded = {"query": encode(split.query, activations=True)}
+    codes_of_all = encode(every)
+    images = len(split.query) + len(every)
+    rate = images / (time.monotonic() - started)
+    logging.info("encoded %d images, %.0f images/s", images, rate)
+    for part, part_rows in split.databases().items():
+        encoded[part] = codes_of_all.select(np.searchsorted(every, part_rows))
     bits = config.model.bits
     label = {part: source.label_NxC[part_rows] for part, part_rows in rows.items()}
     packed = {part: one.packed_NxW for part, one in encoded.items()}

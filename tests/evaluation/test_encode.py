@@ -37,7 +37,7 @@ def wanted(variables):
 
 
 def test_codes_are_those_of_the_network_in_the_order_of_the_rows(encoder, variables, wanted):
-    encoded = encode_rows(encoder, variables, SOURCE, ROWS, batch=8)
+    encoded = encode_rows(encoder, variables, SOURCE, ROWS, batch=8, activations=True)
     packed = codes.pack_bits(codes.binarize(wanted.logit))
     np.testing.assert_array_equal(encoded.packed_NxW, packed)
     np.testing.assert_allclose(encoded.bcoding_NxK, wanted.bcoding, rtol=1e-4, atol=1e-6)
@@ -47,6 +47,7 @@ def test_batch_that_does_not_divide_by_the_devices_is_made_larger(encoder, varia
     encoded = encode_rows(encoder, variables, SOURCE, ROWS, batch=5)
     packed = codes.pack_bits(codes.binarize(wanted.logit))
     np.testing.assert_array_equal(encoded.packed_NxW, packed)
+    assert encoded.bcoding_NxK is None  # not asked for
 
 
 def test_class_is_right_where_the_highest_score_has_a_label(encoder, variables, wanted):
