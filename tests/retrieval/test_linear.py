@@ -14,6 +14,7 @@ from dsh_jax.codes import pack_bits
 from dsh_jax.metrics import graded
 from dsh_jax.retrieval import (
     asymmetric,
+    linear,
     linear_counts,
     linear_metric,
     linear_search,
@@ -131,9 +132,14 @@ def test_counts_match_float64_where_sums_tie(seed, queries, items, database_bloc
         (weighted_hamming(pack(query), weight, bits=BITS), (query[:, None] != database) @ weight),
         (asymmetric(real), -real.astype(float) @ (2 * database - 1).T),
     )
-    for linear, distance in pairs:
+    for offset_and_weight, distance in pairs:
         found = linear_counts(
-            *linear, query_label, pack(database), label, bits=BITS, database_block=database_block
+            *offset_and_weight,
+            query_label,
+            pack(database),
+            label,
+            bits=BITS,
+            database_block=database_block,
         )
         assert_same(found, groups_by_sort(distance, query_label, label))
 
@@ -182,6 +188,16 @@ def test_average_precision_is_that_of_float64():
     score = -(np.abs(query[:, None] - bit[None]) @ weight)
     wanted = [average_precision_score(label[:, 0], row) for row in score]
     np.testing.assert_allclose(found, wanted, rtol=0, atol=1e-6)
+
+
+@pytest.mark.parametrize("most", [1, 50, 2**30])
+def test_accelerators_group_sorted_items_as_a_cpu_does(most):
+    rng = np.random.default_rng(most)
+    key_QxP = rng.integers(-most, most, (5, 700)).astype(np.int32)
+    key_QxP[:, 640:] = np.iinfo(np.int32).max  # padding
+    wanted = linear._groups_on_cpu(np.sort(key_QxP, axis=1)[:, :640])
+    found = linear._groups_on_accelerators(key_QxP, 640)
+    assert_same([count[:, :640] for count in found], wanted)
 
 
 def test_labels_shared_in_several_numbers_serve_the_graded_metrics():
