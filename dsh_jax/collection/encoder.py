@@ -162,7 +162,16 @@ class ImageEncoder:
         )
         is_code = isinstance(query, np.ndarray) and query.ndim == 2
         packed_QxW = query if is_code else self.encode(query)
-        return retrieval.search(packed_QxW, index.packed_NxW, k)
+        kept = self._last_index.get("codes")
+        if kept is None or kept.packed_RxW is not index.packed_NxW:
+            kept = retrieval.Index(index.packed_NxW, 8 * index.packed_NxW.shape[1])
+            self._last_index["codes"] = kept
+        return kept.search(packed_QxW, k)
+
+    @functools.cached_property
+    def _last_index(self) -> dict[str, retrieval.Index]:
+        """What was searched last, so that the next search need not arrange it again."""
+        return {}
 
     def codes_of(
         self,

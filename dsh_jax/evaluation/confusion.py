@@ -60,13 +60,12 @@ def class_shares(
     """
     if not 1 <= k <= len(database_RxW):
         raise ValueError(f"k is {k}; the database has {len(database_RxW)} rows: pass 1 to as many.")
-    asks_Qx1 = np.ones((len(query_QxW), 1), np.uint8)
+    index = retrieval.Index(database_RxW, bits, database_label_RxC)
     share_CxQ = []
-    for has_R in np.asarray(database_label_RxC).T:
-        counts = retrieval.distance_counts(
-            query_QxW, asks_Qx1, database_RxW, has_R[:, None], bits=bits
-        )
-        share_CxQ.append(metrics.precision_at(*counts, k))
+    for asks_C in np.eye(np.shape(database_label_RxC)[1], dtype=np.uint8):
+        asks_QxC = np.broadcast_to(asks_C[None], (len(query_QxW), len(asks_C)))
+        total_QxD, (relevant_QxD,) = index.counts(query_QxW, asks_QxC)
+        share_CxQ.append(metrics.precision_at(total_QxD, relevant_QxD, k))
     return np.stack(share_CxQ, axis=1)
 
 

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from etils import epath
 
-from dsh_jax import metrics, parallel, retrieval
+from dsh_jax import metrics, retrieval
 from dsh_jax.metrics import graded, precision_recall_by_radius, recall_within_radius, statistics
 
 PRECISION_AT = (100, 200, 400, 500, 600, 800, 1000)  # the paper's Table 2, and its @500
@@ -69,10 +69,8 @@ def retrieve(
     """
     queries, items = len(query_QxW), len(database_RxW)
     # Each process counts its part of the database.
-    own = parallel.own_part(items)
-    arrays = query_QxW, query_label_QxC, database_RxW[own], database_label_RxC[own]
-    counted = retrieval.shared_label_counts(*arrays, bits=bits)
-    total_QxD, at_least_TxQxD = (parallel.sum_over_processes(count) for count in counted)
+    index = retrieval.Index(database_RxW, bits, database_label_RxC, is_shared=True)
+    total_QxD, at_least_TxQxD = index.counts(query_QxW, query_label_QxC, shared=None)
     # Filled up with queries that have no items, so that data sets share compilations.
     pad = -queries % min(1024, 1 << (queries - 1).bit_length())
     total_QxD = np.pad(total_QxD, ((0, pad), (0, 0)))

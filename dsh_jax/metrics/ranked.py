@@ -16,7 +16,7 @@ import numpy as np
 from jax import lax
 
 from dsh_jax.codes import check_codes
-from dsh_jax.retrieval import search
+from dsh_jax.retrieval import Index
 from dsh_jax.retrieval.blocks import label_words
 from dsh_jax.sums import pairwise_sum
 from dsh_jax.typed import Array
@@ -64,10 +64,11 @@ def ranked_relevance(
     # As bit masks: two rows share a label where the AND of their words is not zero.
     query_label_QxV = jnp.asarray(label_words(np.asarray(query_label_QxC)))
     database_label_RxV = jnp.asarray(label_words(np.asarray(database_label_RxC)))
+    index = Index(database_RxW, 8 * database_RxW.shape[1])
     relevant = []
     for start in range(0, len(query_QxW), query_block):
         block = slice(start, start + query_block)
-        _, index_Bxk = search(query_QxW[block], database_RxW, k)
+        _, index_Bxk = index.search(query_QxW[block], k)
         label_BxkxV = database_label_RxV[index_Bxk]
         relevant.append(jnp.any(query_label_QxV[block, None] & label_BxkxV, axis=-1))
     return jnp.concatenate(relevant)

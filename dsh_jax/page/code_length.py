@@ -49,12 +49,36 @@ def first_bits(packed_NxW: np.ndarray, bits: int) -> np.ndarray:
     return packed_NxW & mask_W[None]
 
 
-def cut(packed_1xW: np.ndarray, packed_NxW: np.ndarray, bits: int, k: int) -> Cut:
+class Cuts:
+    """A database that is searched by any number of its codes' first bits."""
+
+    def __init__(self, packed_NxW: np.ndarray) -> None:
+        """Keep codes.
+
+        Args:
+          packed_NxW: uint8, see `codes.pack_bits`.
+        """
+        self.packed_NxW = packed_NxW
+        self._indexes: dict[int, retrieval.Index] = {}
+
+    def index(self, bits: int) -> retrieval.Index:
+        """Return the index of the first n bits, arranged when it is first asked for.
+
+        Args:
+          bits: n.
+        """
+        if bits not in self._indexes:
+            cut_NxW = first_bits(self.packed_NxW, bits)
+            self._indexes[bits] = retrieval.Index(cut_NxW, 8 * cut_NxW.shape[1])
+        return self._indexes[bits]
+
+
+def cut(packed_1xW: np.ndarray, database: Cuts, bits: int, k: int) -> Cut:
     """Find the k nearest by the first n bits, exactly.
 
     Args:
       packed_1xW: code of the query, uint8.
-      packed_NxW: codes of the database, uint8.
+      database: its codes.
       bits: n.
       k: how many, 1 to N.
 
@@ -64,14 +88,14 @@ def cut(packed_1xW: np.ndarray, packed_NxW: np.ndarray, bits: int, k: int) -> Cu
     Raises:
       ValueError: see `first_bits` and `retrieval.search`.
     """
-    query_1xW, database_NxW = first_bits(packed_1xW, bits), first_bits(packed_NxW, bits)
-    distance_1xk, row_1xk = retrieval.search(query_1xW, database_NxW, k)
-    _, whole_1xk = retrieval.search(packed_1xW, packed_NxW, k)
+    query_1xW, index = first_bits(packed_1xW, bits), database.index(bits)
+    distance_1xk, row_1xk = index.search(query_1xW, k)
+    _, whole_1xk = database.index(8 * packed_1xW.shape[1]).search(packed_1xW, k)
     return Cut(
         bits=bits,
         distance_k=distance_1xk[0],
         row_k=row_1xk[0],
-        same=int((database_NxW == query_1xW).all(axis=1).sum()),
+        same=int((index.packed_RxW == query_1xW).all(axis=1).sum()),
         kept=len(np.intersect1d(row_1xk, whole_1xk)),
     )
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import os
 from collections.abc import Callable
 
@@ -49,6 +50,10 @@ class Lookup:
             image_codes.check_same_model(
                 self.index, "the index", bits=bits, fingerprint=fingerprint
             )
+
+    @functools.cached_property
+    def _cuts(self) -> code_length.Cuts:
+        return code_length.Cuts(self.index.packed_NxW)
 
     @property
     def is_searchable(self) -> bool:
@@ -104,7 +109,7 @@ class Lookup:
             return parts[0] + elements.no_neighbours(reason)
         k = min(self.k, len(self.index.names))
         wanted = sorted({*code_length.lengths(whole), bits})
-        cuts = [code_length.cut(packed_1xW, self.index.packed_NxW, n, k) for n in wanted]
+        cuts = [code_length.cut(packed_1xW, self._cuts, n, k) for n in wanted]
         chosen = cuts[wanted.index(bits)]
         parts.append(elements.neighbours(packed_W, self.index, chosen, self.root))
         parts.append(elements.lengths(cuts, whole, bits))

@@ -165,7 +165,7 @@ def add_block(
 
     def add_query(q, count_QxDxT):
         common = [class_CxL[index] for index in query_class_QxM[q]]
-        marks = [_shares(common, number) for number in shared]
+        marks = [mark_shared(common, number) for number in shared]
         count_DxT = count_distances(query_QxV[q], plane_KxL, real_L, marks)
         return count_QxDxT.at[q].add(count_DxT)
 
@@ -189,31 +189,33 @@ def distance_digits(query_V: jax.Array, plane_KxL: jax.Array) -> list[jax.Array]
 
 
 def count_distances(
-    query_V: jax.Array, plane_KxL: jax.Array, where_L: jax.Array, marks: list[jax.Array]
+    query_V: jax.Array, plane_Kx_xL: jax.Array, where: jax.Array, marks: list[jax.Array]
 ) -> jax.Array:
     """Count the items, and the marked items, at each distance from one query.
 
     Args:
       query_V: uint32 words of the query's code.
-      plane_KxL: from `bit_planes`.
-      where_L: a plane; only items in it count.
+      plane_Kx_xL: from `bit_planes`, [K, L] or in parts, [K, P, L].
+      where: a plane, [L] or [P, L]; only items in it count.
       marks: T - 1 planes, each of which makes one more count.
 
     Returns:
-      int32 counts, shape (K + 1, T): [:, 0] of all items, [:, t] of those in marks[t - 1].
+      int32 counts, shape (K + 1, T) or (K + 1, P, T): [..., 0] of all items, [..., t] of those in
+      marks[t - 1].
     """
-    bits = len(plane_KxL)
+    bits = len(plane_Kx_xL)
     chunks = -(-(bits + 1) * (1 + len(marks)) // MOST_COUNTS)
     chunk = -(-(bits + 1) // chunks)
     counts = []
     for start in range(0, bits + 1, chunk):
         values = range(start, min(start + chunk, bits + 1))
         planes = []
-        for plane_L in equal_to(distance_digits(query_V, plane_KxL), values, where_L):
+        for plane_L in equal_to(distance_digits(query_V, plane_Kx_xL), values, where):
             planes += [plane_L, *(plane_L & mark_L for mark_L in marks)]
-        ones = [lax.population_count(plane_L).astype(jnp.int32) for plane_L in planes]
-        counts += lax.reduce(ones, [jnp.int32(0)] * len(ones), add_each, (0,))
-    return jnp.stack(counts).reshape(bits + 1, 1 + len(marks))
+        ones = [lax.population_count(plane).astype(jnp.int32) for plane in planes]
+        counts += lax.reduce(ones, [jnp.int32(0)] * len(ones), add_each, (where.ndim - 1,))
+    each = jnp.stack(counts).reshape(bits + 1, 1 + len(marks), *where.shape[:-1])
+    return jnp.moveaxis(each, 1, -1)
 
 
 def first_items(items: jax.Array, word_L: jax.Array) -> jax.Array:
@@ -231,8 +233,16 @@ def first_items(items: jax.Array, word_L: jax.Array) -> jax.Array:
     return ~jnp.where(filled_L == WORD, 0, ones << filled_L.astype(jnp.uint32))
 
 
-def _shares(common, number):
-    """Mark the items that have at least this number of the query's classes."""
+def mark_shared(common: list[jax.Array], number: int) -> jax.Array:
+    """Mark the items that have at least so many of some classes.
+
+    Args:
+      common: planes of the classes.
+      number: 1 or more.
+
+    Returns:
+      A plane.
+    """
     if number == 1:
         return functools.reduce(jnp.bitwise_or, common)
     return at_least(count_ones(common), number)

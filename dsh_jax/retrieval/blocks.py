@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import numpy as np
 
 
@@ -67,31 +65,3 @@ def padded(row_NxV: np.ndarray, rows: int) -> np.ndarray:
       The same type, shape (rows, V).
     """
     return np.pad(row_NxV, ((0, rows - len(row_NxV)), (0, 0)))
-
-
-def database_blocks(
-    code_RxW: np.ndarray, label_RxC: np.ndarray, *, devices: int, block: int
-) -> Iterator[tuple[int, tuple[np.ndarray, np.ndarray, np.ndarray]]]:
-    """Cut a database into blocks of equal parts, one for each device.
-
-    Args:
-      code_RxW: packed codes, uint8; may be a memory map.
-      label_RxC: multi-hot labels.
-      devices: G, how many share a block.
-      block: rows on a device at a time, at most.
-
-    Yields:
-      (rows, (code_GxNxV, label_GxNxU, items_G)): how many database rows are in the block, their
-      words, and how many of the N rows on each device are real.
-    """
-    for start in range(0, len(code_RxW), devices * block):
-        stop = min(start + devices * block, len(code_RxW))
-        part = -(-(stop - start) // devices)
-        rows = block_rows(part)
-        cuts = [
-            slice(at, min(at + part, stop)) for at in range(start, start + devices * part, part)
-        ]
-        items_G = np.array([max(cut.stop - cut.start, 0) for cut in cuts], np.int32)
-        code = np.stack([padded(words(code_RxW[cut]), rows) for cut in cuts])
-        label = np.stack([padded(label_words(label_RxC[cut]), rows) for cut in cuts])
-        yield stop - start, (code, label, items_G)

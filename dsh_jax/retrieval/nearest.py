@@ -1,121 +1,144 @@
-"""Exact search for the nearest codes."""
+"""The nearest items of a database that lies arranged on its devices."""
 
 from __future__ import annotations
 
 import functools
 import itertools
 import time
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 import jax
 import numpy as np
 
 from dsh_jax import parallel
-from dsh_jax.codes import check_codes
 from dsh_jax.progress import log_progress
-from dsh_jax.retrieval import direct_search, group_search
+from dsh_jax.retrieval import direct_search, gpu_search, group_search
 from dsh_jax.retrieval.blocks import words
-from dsh_jax.typed import Array
 
-METHODS = {"direct": direct_search, "groups": group_search}
+METHODS = {"direct": direct_search, "groups": group_search, "gpu": gpu_search}
 SHARD = group_search.MOST_ITEMS  # items to a device at a time
 
+Shard = tuple[np.ndarray, Any]
 
-def search(
-    query_QxW: Array,
-    database_RxW: Array,
-    k: int,
-    *,
-    method: str = "auto",
-    query_block: int = 64,
-) -> tuple[np.ndarray, np.ndarray]:
-    """Find the k nearest database items of each query, exactly.
 
-    The database is cut into shards, spread over the local devices; their nearest are merged.
+def kernel_of(method: str, items: int, bits: int, platform: str) -> Any:
+    """Return the kernel of a name; "auto" is the fastest measured on a CPU, reckoned on a GPU.
 
     Args:
-      query_QxW: packed codes, uint8 from `pack_bits`.
-      database_RxW: packed codes, uint8, of the same width; may be a memory map.
-      k: how many items to return, 1 to R.
-      method: "groups" (up to 128 bits), "direct", or the faster by "auto".
-      query_block: queries in work at a time; memory grows with it.
+      method: "groups" (up to 128 bits), "direct", "gpu" or "auto".
+      items: of the database.
+      bits: of a code.
+      platform: "cpu" or another, of the devices.
 
     Returns:
-      (distance_Qxk, index_Qxk), int32, nearest first; equal distances by the lower index.
+      One of METHODS.
 
     Raises:
-      ValueError: if codes are not bytes of one width, or k or a setting is out of range.
+      ValueError: for another name, or one that does not take so many bits.
     """
-    query_QxW, database_RxW = np.asarray(query_QxW), np.asarray(database_RxW)
-    _check(query_QxW, database_RxW, k, query_block)
-    queries, items = len(query_QxW), len(database_RxW)
-    devices = parallel.device_count()
-    rounds = -(-items // (devices * SHARD))
-    cut = np.linspace(0, items, rounds * devices + 1).astype(int)
-    size = int(np.diff(cut).max())
-    kernel = _kernel(method, size, 8 * query_QxW.shape[1])
-    step = _step(kernel, min(k, size))
-    rows = min(query_block, 1 << (queries - 1).bit_length())
-    query_QxV = np.pad(words(query_QxW), ((0, -queries % rows), (0, 0)))
-    nearest = None
-    started = time.monotonic()
-    for r in range(rounds):
-        bounds = cut[r * devices : (r + 1) * devices + 1]
-        block = _block(database_RxW, bounds, kernel)
-        found = []
-        for start in range(0, queries, rows):
-            found.append(step((), query_QxV[start : start + rows], block))
-            # One block of queries is in work and one waits.
-            jax.block_until_ready(found[-2:-1])
-            done = r + min(start + rows, queries) / queries
-            log_progress("searching", done / rounds, started)
-        distance_GxQxk = np.concatenate([np.asarray(x[0]) for x in found], axis=1)[:, :queries]
-        index_GxQxk = np.concatenate([np.asarray(x[1]) for x in found], axis=1)[:, :queries]
-        index_GxQxk = index_GxQxk + bounds[:-1, None, None].astype(np.int32)
-        nearest = _merge(nearest, distance_GxQxk, index_GxQxk, k)
-    assert nearest is not None  # there is an item at least
-    return nearest
-
-
-def _kernel(method, items, bits) -> Any:
-    """The faster, by what was measured on a CPU; a GPU has not been measured."""
     fits = bits <= group_search.MOST_BITS
     if method == "auto":
-        is_cpu = jax.default_backend() == "cpu"
-        method = "groups" if is_cpu and fits and items >= 16_384 else "direct"
+        of_many = {"cpu": "groups" if fits else "direct", "gpu": "gpu"}.get(platform, "direct")
+        method = of_many if items >= 16_384 else "direct"
     if method not in METHODS or (method == "groups" and not fits):
         raise ValueError(
-            f'method={method!r} for {bits} bits; pass "auto", "direct" or, up to '
+            f'method={method!r} for {bits} bits; pass "auto", "direct", "gpu" or, up to '
             f'{group_search.MOST_BITS} bits, "groups"'
         )
     return METHODS[method]
 
 
-@functools.lru_cache
-def _step(kernel, k):
-    return parallel.parallel_blocks(lambda _, query, block: kernel.nearest(query, *block, k=k))
+def shards(packed_RxW: np.ndarray, kernel: Any, devices: tuple[jax.Device, ...]) -> Iterator[Shard]:
+    """Yield a database in shards, one on each device, as the kernel takes them.
+
+    Args:
+      packed_RxW: uint8 codes; may be a memory map.
+      kernel: see `kernel_of`.
+      devices: G of them.
+
+    Yields:
+      (bound_G+1, block): the rows at which each device's part begins, and the parts.
+    """
+    items = len(packed_RxW)
+    rounds = -(-items // (len(devices) * SHARD))
+    cut = np.linspace(0, items, rounds * len(devices) + 1).astype(int)
+    for r in range(rounds):
+        bounds = cut[r * len(devices) : (r + 1) * len(devices) + 1]
+        items_G = np.diff(bounds).astype(np.int32)
+        rows = kernel.padded_items(int(items_G.max()))
+        parts = []
+        for start, stop in itertools.pairwise(bounds):
+            word_NxV = words(packed_RxW[start:stop] if stop > start else packed_RxW[:1])
+            # A repeated row changes no group's least distance.
+            parts.append(np.pad(word_NxV, ((0, rows - len(word_NxV)), (0, 0)), mode="edge"))
+        placed = parallel.shard((np.stack(parts), items_G), devices)
+        yield bounds, _arrange(kernel, devices)((), (), placed)
 
 
-@functools.lru_cache
-def _arrange(kernel):
-    return parallel.parallel_blocks(lambda _, __, block: (*kernel.arrange(block[0]), block[1]))
+def search_shards(
+    query_QxW: np.ndarray,
+    placed: Iterable[Shard],
+    k: int,
+    *,
+    kernel: Any,
+    devices: tuple[jax.Device, ...],
+    items: int,
+    query_block: int,
+) -> tuple[np.ndarray, np.ndarray]:
+    """Find the k nearest items of each query in the shards of a database.
+
+    Args:
+      query_QxW: uint8 codes.
+      placed: from `shards`, of the same kernel and devices.
+      k: how many, at most R.
+      kernel: see `kernel_of`.
+      devices: where the shards are.
+      items: R, of all shards.
+      query_block: queries in work at a time.
+
+    Returns:
+      (distance_Qxk, index_Qxk), int32, nearest first; equal distances by the lower index.
+    """
+    queries = len(query_QxW)
+    rows = min(query_block, 1 << (queries - 1).bit_length())
+    query_QxV = np.pad(words(query_QxW), ((0, -queries % rows), (0, 0)))
+    nearest, before, started = None, 0, time.monotonic()
+    for bounds, block in placed:
+        size = int(np.diff(bounds).max())
+        step = _step(kernel, min(k, size), devices)
+        found = []
+        for start in range(0, queries, rows):
+            found.append(step((), query_QxV[start : start + rows], block))
+            # One block of queries is in work and one waits.
+            jax.block_until_ready(found[-2:-1])
+            done = before + (bounds[-1] - before) * min(start + rows, queries) / queries
+            log_progress("searching", done / items, started)
+        before = bounds[-1]
+        distance_GxQxk = np.concatenate([np.asarray(x[0]) for x in found], axis=1)[:, :queries]
+        index_GxQxk = np.concatenate([np.asarray(x[1]) for x in found], axis=1)[:, :queries]
+        index_GxQxk = index_GxQxk + bounds[:-1, None, None].astype(np.int32)
+        nearest = merge(nearest, [*distance_GxQxk], [*index_GxQxk], k)
+    nothing = np.zeros((queries, 0), np.int32)
+    return nearest or (nothing, nothing)
 
 
-def _block(database_RxW, bounds, kernel):
-    """The shards between the bounds, one on each device, as the kernel takes them."""
-    items_G = np.diff(bounds).astype(np.int32)
-    rows = kernel.padded_items(int(items_G.max()))
-    shards = []
-    for start, stop in itertools.pairwise(bounds):
-        word_NxV = words(database_RxW[start:stop] if stop > start else database_RxW[:1])
-        # A repeated row changes no group's least distance.
-        shards.append(np.pad(word_NxV, ((0, rows - len(word_NxV)), (0, 0)), mode="edge"))
-    return _arrange(kernel)((), (), parallel.shard((np.stack(shards), items_G)))
+def merge(
+    nearest: tuple[np.ndarray, np.ndarray] | None,
+    distances: Sequence[np.ndarray],
+    indices: Sequence[np.ndarray],
+    k: int,
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return the k nearest of what was found before and in each part of the database.
 
+    Args:
+      nearest: (distance_Qxn, index_Qxn) of earlier parts, or None.
+      distances, indices: [Q, n] of each part, nearest first; later parts have higher indices.
+      k: how many.
 
-def _merge(nearest, distance_GxQxk, index_GxQxk, k) -> tuple[np.ndarray, np.ndarray]:
-    """The k nearest of what was found before and on each device, in the database's order."""
-    distances, indices = [*distance_GxQxk], [*index_GxQxk]
+    Returns:
+      (distance_Qxk, index_Qxk), int32.
+    """
     if nearest is not None:
         distances, indices = [nearest[0], *distances], [nearest[1], *indices]
     if len(distances) == 1:
@@ -129,17 +152,15 @@ def _merge(nearest, distance_GxQxk, index_GxQxk, k) -> tuple[np.ndarray, np.ndar
     )
 
 
-def _check(query, database, k, query_block):
-    check_codes(query, "query")
-    check_codes(database, "database")
-    if query.shape[1] != database.shape[1]:
-        raise ValueError(
-            f"query has {query.shape[1]} bytes a row, database {database.shape[1]}; "
-            "encode both with the same number of bits"
-        )
-    if k != int(k) or not 1 <= k <= len(database):
-        raise ValueError(
-            f"k={k}, but the database has {len(database)} items; pass k from 1 to {len(database)}"
-        )
-    if query_block < 1:
-        raise ValueError(f"query_block={query_block}; pass at least 1")
+@functools.lru_cache
+def _step(kernel, k, devices):
+    return parallel.parallel_blocks(
+        lambda _, query, block: kernel.nearest(query, *block, k=k), devices
+    )
+
+
+@functools.lru_cache
+def _arrange(kernel, devices):
+    return parallel.parallel_blocks(
+        lambda _, __, block: (*kernel.arrange(block[0]), block[1]), devices
+    )

@@ -60,6 +60,7 @@ _JSON = flags.DEFINE_string("json", None, "File for every timing of `retrieval`.
 _LOOP_QUERIES = flags.DEFINE_integer(
     "loop_queries", 0, "Queries that each peer evaluates; 0 for 5 s of them, for `retrieval`.", 0
 )
+_CODES = flags.DEFINE_string("codes", None, "A run's eval/<step>.npz, for `retrieval`.")
 _CORES = flags.DEFINE_integer("cores", 1, "Idle cores for all sides of `retrieval`.", lower_bound=1)
 _WORKDIR = flags.DEFINE_string("workdir", None, "A run on RGB images, for `encode`.")
 _IMAGES = flags.DEFINE_string("images", None, "Folder of JPEG files, for `encode`.")
@@ -80,6 +81,7 @@ def bench_retrieval() -> int:
         "rounds": _ROUNDS.value,
         "loop_queries": _LOOP_QUERIES.value,
         "file": _JSON.value,
+        "codes": _CODES.value,
     }
     command = [sys.executable, "-m", "experiments.bench.retrieval", json.dumps(settings)]
     return subprocess.run(command, env=os.environ | limits).returncode

@@ -10,8 +10,11 @@ ranking is evaluated to AP, P@100 ... P@1000, and precision and recall of each r
 - faiss: the ranking alone, no metric, by IndexBinaryFlat with k = all items.
 
 The k nearest are searched for by IndexBinaryFlat too. Its codes are padded to its fast widths, and
-the better of its heap and its counting counts. We pay for arranging the database, peers do not.
-Peers evaluate as many queries as take about 5 s in all rounds.
+the better of its heap and its counting counts. Of a whole ranking we pay for arranging the
+database, peers do not; searches are those of an index that stands already, on both sides. Peers
+evaluate as many queries as take about 5 s in all rounds.
+
+With --codes the codes are those of a run's `eval/<step>.npz`.
 """
 
 import functools
@@ -28,7 +31,9 @@ from absl import logging
 from etils import epath
 
 from dsh_jax import metrics, retrieval
+from dsh_jax.evaluation import code_files
 from dsh_jax.metrics import ranked
+from experiments.bench.processor import vectors
 
 try:
     import faiss
@@ -42,6 +47,7 @@ SHAPES = [(1000, 54_000, 10), (10_000, 50_000, 10), (1000, 1_000_000, 10), (2000
 MAP, SEARCH = "{:,} × {:,}, {} classes, {} bits", "{:,} × {:,}, k = {:,}"
 MAPS = [(*shape, bits) for shape in SHAPES for bits in (12, 24, 32, 48, 64, 128)]
 SEARCHES = [(1000, items, k) for items in (1_000_000, 100_000) for k in (10, 100, 1000, 5000)]
+SEARCHES += [(queries, items, 20) for queries in (1, 16) for items in (1_000_000, 100_000)]
 FULL = [*MAPS, (10_000, 1_000_000, 10, 16)], SEARCHES, (10_000, 1_000_000, 10, 64)
 QUICK = [(50, 3000, 10, 12), (20, 5000, 21, 64)], [(20, 20_000, 10)], (50, 20_000, 10, 64)
 
@@ -165,7 +171,7 @@ def measure(queries, items, ours, peers, check, rounds, peer_queries):
     seconds = {name: [] for name in sides}
     for _ in range(rounds):
         for name, (_, side) in sides.items():
-            seconds[name].append(timeit.timeit(side, number=1))
+            seconds[name].append(seconds_of(side))
     row = {}
     for name, (n, _) in sides.items():
         ns = 1e9 * statistics.median(seconds[name]) / (n * items)
@@ -177,9 +183,22 @@ def measure(queries, items, ours, peers, check, rounds, peer_queries):
     return row
 
 
+def seconds_of(side):
+    """Return the seconds of a call; of a short one, the mean of as many as take a tenth of one."""
+    once = timeit.timeit(side, number=1)
+    number = int(0.1 / once)
+    return timeit.timeit(side, number=number) / number if number > 1 else once
+
+
 def bench_map(queries, items, classes, bits, *, rounds=1, loop_queries=0):
-    """Measure the evaluation of a whole ranking, see `measure`."""
+    """Measure the evaluation of a whole ranking of drawn codes, see `measure`."""
     data = clustered_codes(queries, items, classes, bits)
+    return bench_codes(data, bits, rounds=rounds, loop_queries=loop_queries)
+
+
+def bench_codes(data, bits, *, rounds=1, loop_queries=0):
+    """Measure the evaluation of a whole ranking, see `measure`."""
+    queries, items = len(data[0]), len(data[2])
     code, label = data[0::2], data[1::2]
     bit = [np.unpackbits(x, axis=1, count=bits, bitorder="little") for x in code]
     sign, present = [2 * np.float32(x) - 1 for x in bit], [np.float32(x) for x in label]
@@ -223,7 +242,7 @@ def check_evaluation(name, peer, ours):
 def bench_search(queries, items, k, *, rounds=1):
     """Measure the search for the k nearest at 64 bits, see `measure`."""
     query_QxW, _, database_RxW, _ = clustered_codes(queries, items, 10, 64)
-    ours = functools.partial(retrieval.search, query_QxW, database_RxW, k)
+    ours = functools.partial(retrieval.Index(database_RxW, 64).search, query_QxW, k)
     distance_Qxk, index_Qxk = ours()
     distance_8xR = np.bitwise_count(query_QxW[:8, None] ^ database_RxW).sum(axis=2, dtype=np.uint8)
     order_8xk = np.argsort(distance_8xR, axis=1, kind="stable")[:, :k]
@@ -279,17 +298,26 @@ def run_grid(grid, bench, cells, name, rounds):
     return rows
 
 
-def run(only, quick, rounds, loop_queries, file):
+def run(only, quick, rounds, loop_queries, file, codes=None):
     """Print nanoseconds a pair, how many times ours that is, and on how many queries."""
     logging.set_verbosity(logging.INFO)
     jax.config.update("jax_enable_compilation_cache", False)
     if faiss is None:
         logging.warning("FAISS is not installed: no column for it; pip install -e .[search]")
     maps, searches, memory = QUICK if quick else FULL
-    result = {"cores": jax.local_device_count(), "rounds": rounds, "numpy": np.__version__}
-    result |= {"jax": jax.__version__, "faiss": faiss and faiss.__version__}
+    result = {"cores": jax.local_device_count(), "vectors": vectors(), "rounds": rounds}
+    result |= {"numpy": np.__version__, "jax": jax.__version__}
+    result |= {"faiss": faiss and faiss.__version__}
     print(json.dumps(result), "Nanoseconds a pair, times ours (queries timed).", sep="\n")
     bench = functools.partial(bench_map, loop_queries=loop_queries)
+    if codes:
+        given = code_files.load(codes)
+        data = given.query_QxW, given.query_label_QxC, given.database_RxW, given.database_label_RxC
+        shape = len(data[0]), len(data[2]), data[1].shape[1], given.bits
+        ours = functools.partial(bench_codes, data, given.bits, loop_queries=loop_queries)
+        cell = lambda *_, rounds: ours(rounds=rounds)  # noqa: E731
+        result["codes"] = run_grid("codes", cell, [shape], MAP, rounds)
+        only = "codes"
     if only in ("maps", "all"):
         result["maps"] = run_grid("maps", bench, maps, MAP, rounds)
     if only in ("search", "all"):

@@ -21,7 +21,7 @@ def test_the_first_bits_alone_are_left(bits):
 
 @pytest.mark.parametrize("bits", [1, 5, 11, 20])
 def test_a_cut_ranks_by_the_first_bits(bits):
-    found = code_length.cut(PACKED_NxW[:1], PACKED_NxW, bits, 10)
+    found = code_length.cut(PACKED_NxW[:1], code_length.Cuts(PACKED_NxW), bits, 10)
     differs = BIT_NxK[0] != BIT_NxK
     distance, whole = differs[:, :bits].sum(axis=1), differs.sum(axis=1)
     wanted, best = (np.argsort(x, kind="stable")[:10] for x in (distance, whole))
@@ -32,8 +32,14 @@ def test_a_cut_ranks_by_the_first_bits(bits):
     assert found.kept == len(set(wanted) & set(best))
 
 
+def test_a_length_is_arranged_once():
+    cuts = code_length.Cuts(PACKED_NxW)
+    assert cuts.index(5) is cuts.index(5)
+    assert cuts.index(5) is not cuts.index(6)
+
+
 def test_the_whole_code_keeps_all():
-    assert code_length.cut(PACKED_NxW[3:4], PACKED_NxW, 20, 60).kept == 60
+    assert code_length.cut(PACKED_NxW[3:4], code_length.Cuts(PACKED_NxW), 20, 60).kept == 60
 
 
 @pytest.mark.parametrize("bits", [0, -1, 25])
