@@ -57,6 +57,7 @@ def get_config(variant: str = "intended") -> ConfigDict:
     data.train_rows = 0  # validation included; 0: as many as the protocol has
     data.validation = 0.05  # share of the training rows for model selection
     data.unseen = 0.10  # share of the training rows kept as unseen database, if there is no other
+    data.features_path = ""  # of model.encoder=features: .npy with a row for each image
     data.label_less = "drop"  # rows without labels: drop | database (there, unlabelled) | keep
     data.labels_per_class = 0  # labelled rows of each class; 0: no such limit
     data.label_fraction = 1.0  # share of the training rows that is labelled
@@ -68,8 +69,9 @@ def get_config(variant: str = "intended") -> ConfigDict:
     deep.pairwise = placeholder(float)  # of pairs: csq, .2 in the official code; idhn
 
     config.shallow = shallow = ConfigDict()  # of the methods that fit features
-    shallow.features = "pixels"  # pixels | gist | vggf | file
+    shallow.features = "pixels"  # pixels | gist | vggf | a pretrained encoder's name | file
     shallow.features_path = ""  # of vggf: its weights; of file: .npy [rows, dimensions]
+    shallow.side = 0  # pixels to which images are brought before a pretrained encoder; 0: as is
     shallow.center = False  # lsh: planes through the mean
     shallow.orthonormalise = False  # lsh
     shallow.iterations = 50  # itq
@@ -83,7 +85,12 @@ def get_config(variant: str = "intended") -> ConfigDict:
 
     config.model = model = ConfigDict()
     model.bits = 48
+    model.encoder = "conv"  # conv: the paper's | efficientnet_lite0 | 1 | 2 | features
+    model.weights = ""  # of an efficientnet: .pth, .safetensors or .npz; empty: its package's
+    model.side = 0  # pixels to which images are brought before an efficientnet; 0: as they are
+    model.frozen_norms = True  # whether an efficientnet's batch statistics stay as they came
     model.filters = (64, 128, 256, 512, 512)  # of the encoder's groups; the decoder keeps these
+    # From here to dtype of the encoder `conv`, but fc_dim, batch_norm, nonlinearity and norm_*.
     model.width = 1.0  # multiplies the filters
     model.convs_per_group = (1, 1, 1, 1, 1)  # (2, 2, 3, 3, 3) is VGG-16's
     model.pool_after = "group"  # group | first: the pool after the group's first convolution
@@ -146,6 +153,7 @@ def get_config(variant: str = "intended") -> ConfigDict:
     optimizer.boundaries = (0.5, 0.75)  # of `steps`, as shares of the training
     optimizer.factor = 0.1  # of `steps`
     optimizer.momentum = 0.9  # of sgd and muon
+    optimizer.backbone_factor = 0.1  # of the steps of a pretrained network's weights
     optimizer.held_norms = False  # muon's kernels in the encoder keep the norm √filters
     optimizer.weight_decay = 5e-4  # λ
     # optimizer (adamw: decoupled; sgd: λW in the gradient, half of what `loss` gives) | loss

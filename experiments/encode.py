@@ -1,6 +1,8 @@
 """Encode any images with a trained run, or export the run.
 
 python -m experiments.encode --workdir=runs/pets --images=/data/photos --out=codes.npz
+python -m experiments.encode --pretrained=efficientnet_lite2 --bits=64 --images=/data/photos \
+  --out=codes.npz
 python -m experiments.encode --workdir=runs/pets --export=exports/pets
 python -m experiments.encode --model=exports/pets --images=list.txt --out=codes.npz
 python -m experiments.encode --workdir=runs/pets --images=/data/photos --out=codes.npz \
@@ -8,6 +10,11 @@ python -m experiments.encode --workdir=runs/pets --images=/data/photos --out=cod
 python -m experiments.encode --workdir=runs/pets --images=/data/photos --out=codes.npz \
   --parquet=codes.parquet
 python -m experiments.encode --read_annotations=annotated --out=codes.npz
+
+--pretrained needs neither labels nor training: features of a network that knows ImageNet, rotated
+into bits (ITQ) that are fitted to 2,000 of the images. The encoder is kept in a folder beside the
+codes, codes.model for codes.npz, which the same command goes on with and experiments.search takes
+as --model.
 
 --images is a folder, searched with all folders in it in sorted order, or a text list of paths, one
 a line. Files that cannot be read are named, counted and kept in the output with the reason. Repeat
@@ -31,6 +38,7 @@ all; 23, as rsync's for a partial transfer, where --annotate has left out pictur
 ones that were encoded, or that cannot be read now.
 """
 
+import json
 import warnings
 from collections.abc import Mapping
 
@@ -41,13 +49,22 @@ from PIL import Image
 from dsh_jax.collection import encode_files, file_names, image_codes
 from dsh_jax.collection.annotation import annotated, stored_codes
 from dsh_jax.collection.changed_files import Review
-from dsh_jax.collection.encoder import BATCH
+from dsh_jax.collection.encoder import BATCH, ImageEncoder
 from dsh_jax.collection.file_names import printable
-from dsh_jax.runs import exported
+from dsh_jax.network.backbones import BACKBONES
+from dsh_jax.runs import exported, untrained
 from experiments import console
 
 _WORKDIR = flags.DEFINE_string("workdir", None, "Folder of a trained run.")
 _MODEL = flags.DEFINE_string("model", None, "Folder of an export, in place of a run.")
+_PRETRAINED = flags.DEFINE_enum("pretrained", None, [*BACKBONES], "Network, in place of a run.")
+_BITS = flags.DEFINE_integer("bits", 64, "Of the codes, with --pretrained.", lower_bound=1)
+_SIDE = flags.DEFINE_integer(
+    "side", untrained.SIDE, "Pixels to which images are brought, with --pretrained.", lower_bound=32
+)
+_WEIGHTS = flags.DEFINE_string(
+    "weights", None, "File of the network's weights, in place of its package's."
+)
 _EXPORT = flags.DEFINE_string("export", None, "Folder to export the run to.")
 _VIEWS = flags.DEFINE_integer(
     "views", None, "Views of an image whose logits are averaged, in place of the run's own."
@@ -72,7 +89,9 @@ _FINGERPRINT = flags.DEFINE_string("fingerprint", None, "Of the model wanted, fo
 SHOWN = 20  # images that are named, of each kind
 PARTIAL = 23  # exit status of rsync for a partial transfer
 
-flags.mark_flags_as_mutual_exclusive(["workdir", "model", "read_annotations"], required=True)
+flags.mark_flags_as_mutual_exclusive(
+    ["workdir", "model", "pretrained", "read_annotations"], required=True
+)
 
 
 def check_flags() -> None:
@@ -115,6 +134,24 @@ def list_images(path: epath.Path) -> tuple[epath.Path, list[str]]:
     if not path.is_file():
         raise ValueError(f"--images={path} is not there: pass a folder of images, or a list")
     return path.parent, file_names.of_list(path, allow_outside=_ALLOW_OUTSIDE.value)
+
+
+def pretrained_encoder(root: epath.Path, names: list[str]) -> ImageEncoder:
+    """Return the encoder beside the codes; fit it and keep it there if there is none."""
+    folder = epath.Path(_OUT.value).expanduser().with_suffix(".model")
+    wanted = {"bits": _BITS.value, "encoder": _PRETRAINED.value, "side": _SIDE.value}
+    if not folder.exists():
+        options = {"network": _PRETRAINED.value, "weights": _WEIGHTS.value}
+        encoder = untrained.fit_encoder(root, names, bits=_BITS.value, side=_SIDE.value, **options)
+        exported.write(encoder, untrained.settings_of(encoder, **options), folder)
+        print(f"model: {folder}")
+    encoder = exported.load(folder)
+    held = json.loads((folder / "config.json").read_text())["model"]
+    if held != wanted:
+        raise ValueError(
+            f"{folder} is of {held}, not of {wanted}: choose another --out, or remove the folder."
+        )
+    return encoder
 
 
 def said_of(codes: image_codes.ImageCodes) -> str:
@@ -201,9 +238,12 @@ def main(argv):
         if not _IMAGES.value:
             return 0
         root, names = list_images(epath.Path(_IMAGES.value).expanduser())
-        encoder = exported.open_encoder(
-            workdir=_WORKDIR.value, model=_MODEL.value, views=_VIEWS.value
-        )
+        if _PRETRAINED.value:
+            encoder = pretrained_encoder(root, names)
+        else:
+            encoder = exported.open_encoder(
+                workdir=_WORKDIR.value, model=_MODEL.value, views=_VIEWS.value
+            )
         codes, done, seconds, review = encode_files.encode_files(
             encoder,
             root,

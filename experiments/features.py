@@ -2,6 +2,7 @@
 
 python -m experiments.features --config=configs/cifar10.py --kind=gist --out=gist.npy
 python -m experiments.features --config=… --kind=vggf --weights=imagenet-vgg-f.mat --out=fc7.npy
+python -m experiments.features --config=… --kind=efficientnet_lite2 --side=128 --out=lite2.npy
 python -m experiments.features --workdir=runs/cifar-48 --kind=encoder --out=encoder.npy
 
 Writes a float32 array with a row for each image, in the data set's order: its rows are the split's
@@ -19,13 +20,21 @@ from ml_collections import config_flags
 from dsh_jax.data.source import Source
 from dsh_jax.methods import features
 from dsh_jax.methods.features import gist, matconvnet, vggf
-from dsh_jax.training import build, checkpoint
+from dsh_jax.network.backbones import BACKBONES
+from dsh_jax.training import backbone, build, checkpoint
 from dsh_jax.training.run_folder import read_config
 from experiments import console
 
 _CONFIG = config_flags.DEFINE_config_file("config", None, "Config of the data.")
-_KIND = flags.DEFINE_enum("kind", None, ["pixels", "gist", "vggf", "encoder"], "Which features.")
-_WEIGHTS = flags.DEFINE_string("weights", None, "imagenet-vgg-f.mat, for --kind=vggf.")
+_KIND = flags.DEFINE_enum(
+    "kind", None, ["pixels", "gist", "vggf", "encoder", *BACKBONES], "Which features."
+)
+_WEIGHTS = flags.DEFINE_string(
+    "weights", None, "imagenet-vgg-f.mat for vggf; of a pretrained network, for its package's."
+)
+_SIDE = flags.DEFINE_integer(
+    "side", 0, "Pixels to which images are brought before a pretrained network; 0: as they are."
+)
 _WORKDIR = flags.DEFINE_string("workdir", None, "Folder of a trained run, for --kind=encoder.")
 _OUT = flags.DEFINE_string("out", None, "File to write, .npy.")
 _BATCH = flags.DEFINE_integer("batch", 256, "Images at a time.", lower_bound=1)
@@ -47,6 +56,10 @@ def encoder_blocks(folder: epath.Path) -> tuple[Source, Iterator[np.ndarray]]:
 
 def image_blocks(kind: str, source: Source) -> Iterator[np.ndarray]:
     """Return features of all images that need no run."""
+    if kind in BACKBONES:
+        return backbone.feature_blocks(
+            source, kind, weights=_WEIGHTS.value or "", side=_SIDE.value, batch=_BATCH.value
+        )
     variables = matconvnet.load_vggf(_WEIGHTS.value) if kind == "vggf" else None
     function = {
         "pixels": lambda _, image: features.pixels(image),
@@ -60,8 +73,9 @@ def image_blocks(kind: str, source: Source) -> Iterator[np.ndarray]:
 def check_flags(kind: str) -> None:
     """Refuse flags that the kind of features lacks or has no use for."""
     wanted = {"vggf": {"config", "weights"}, "encoder": {"workdir"}}.get(kind, {"config"})
+    allowed = {"weights"} if kind in BACKBONES else set()
     for name in ("config", "weights", "workdir"):
-        if (name in wanted) != flags.FLAGS[name].present:
+        if name not in allowed and (name in wanted) != flags.FLAGS[name].present:
             advice = "pass" if name in wanted else "leave out"
             raise ValueError(f"--kind={kind}: {advice} --{name}")
 

@@ -56,6 +56,7 @@ def points_of(config: ConfigDict, row: Sequence, protocol: str) -> list[dict]:
         settings |= {"training.labelled_share": 1.0, **dict(config.deep)}
         if protocol == config.others_protocol:
             settings |= dict(dict(config.unlabelled).get(name, ()))
+        settings |= dict(dict(config.own_settings).get(name, ()))
     elif config.vggf_path and features.startswith("VGG-F"):
         settings |= {"shallow.features": "vggf", "shallow.features_path": config.vggf_path}
     elif row in config.fc7_rows:

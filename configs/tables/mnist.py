@@ -56,6 +56,7 @@ ROWS = (
     ("OrthoHash", DEEP, "orthohash", 3),
     ("class as code", DEEP, "classifier_code", 3),
 )
+SHALLOW = (("SDH", "sdh"), ("ITQ", "itq"), ("SH", "sh"), ("LSH", "lsh"))
 FC7_ROWS = (
     ("SDH-FC7", FC7, "sdh", 3),
     ("ITQ-FC7", FC7, "itq", 10),
@@ -97,6 +98,7 @@ def get_config(variant: str = "full") -> ConfigDict:
         ("evaluation.validate_every_steps", 1000),
     )
     config.unlabelled = UNLABELLED
+    config.own_settings = ()  # of deep rows by their names, as unlabelled has them
     config.rows = ROWS
     if variant == "paper":
         config.rows = ROWS[:13]

@@ -37,3 +37,15 @@ def pad_small(image_BxHxWxC: jax.Array, side: int = STRIDE) -> jax.Array:
     short = [max(0, side - height), max(0, side - width)]
     pads = [(0, 0), *((total // 2, total - total // 2) for total in short), (0, 0)]
     return jnp.pad(image_BxHxWxC, pads)
+
+
+def network_input(stored: jax.Array) -> jax.Array:
+    """Return what a network takes of a data set's rows.
+
+    Args:
+      stored: images, uint8 [B, H, W, C], or features, float [B, 1, 1, F].
+
+    Returns:
+      Images in [0, 1], padded by `pad_small`; features as they are.
+    """
+    return pad_small(to_unit(stored)) if stored.dtype == jnp.uint8 else stored

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
@@ -68,6 +69,59 @@ class ArrayImages:
         def gather(row_B):
             image = tf.numpy_function(self.take, [row_B], tf.uint8)
             return tf.ensure_shape(image, shape)
+
+        return rows.map(gather, num_parallel_calls=2, deterministic=True)
+
+
+@dataclasses.dataclass(frozen=True)
+class FeatureImages:
+    """Features of images in their place: the network takes these, people see the pictures.
+
+    Attributes:
+      load: returns feature_RxF of all rows, perhaps a memory map; called when they are wanted, and
+        cheap but for the first time.
+      width: F.
+      pictures: some of them, of any kind.
+      index_N: where each picture's features stand.
+    """
+
+    load: Callable[[], np.ndarray]
+    width: int
+    pictures: ArrayImages | FileImages
+    index_N: np.ndarray
+
+    @property
+    def name_N(self) -> np.ndarray | None:
+        """Names of the images, or None."""
+        return self.pictures.name_N
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """(1, 1, F)."""
+        return 1, 1, self.width
+
+    def __len__(self) -> int:
+        return len(self.index_N)
+
+    def select(self, rows: np.ndarray) -> FeatureImages:
+        """Return the features of some rows."""
+        pictures, index_N = self.pictures.select(rows), self.index_N[rows]
+        return dataclasses.replace(self, pictures=pictures, index_N=index_N)
+
+    def take(self, rows: np.ndarray) -> np.ndarray:
+        """Return the features at row numbers of any shape: float32 [*rows.shape, 1, 1, F]."""
+        feature = np.asarray(self.load()[self.index_N[rows]], np.float32)
+        return feature[..., None, None, :]
+
+    def read(self, rows: tf.data.Dataset) -> tf.data.Dataset:
+        """Return batches of features, float32 [B, 1, 1, F], for batches of row numbers."""
+        import tensorflow as tf
+
+        shape = (*rows.element_spec.shape, *self.shape)
+
+        def gather(row_B):
+            feature = tf.numpy_function(self.take, [row_B], tf.float32)
+            return tf.ensure_shape(feature, shape)
 
         return rows.map(gather, num_parallel_calls=2, deterministic=True)
 

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from dsh_jax.data.images import ArrayImages, FileImages
+from dsh_jax.data.images import ArrayImages, FeatureImages, FileImages
 
 PARTS = ("train", "database", "query")
 
@@ -30,7 +30,7 @@ class Source:
     """
 
     name: str
-    images: ArrayImages | FileImages
+    images: ArrayImages | FileImages | FeatureImages
     label_NxC: np.ndarray
     label_names: tuple[str, ...]
     official: Mapping[str, np.ndarray] = dataclasses.field(default_factory=dict)
@@ -54,6 +54,11 @@ class Source:
 
     def __len__(self) -> int:
         return len(self.images)
+
+    @property
+    def pictures(self) -> ArrayImages | FileImages:
+        """What people see of the images, whatever the network takes."""
+        return self.images.pictures if isinstance(self.images, FeatureImages) else self.images
 
     def row_name(self, row: int) -> str:
         """Return the name of a row's image, or `row 7` where images have no names."""

@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from dsh_jax import codes, parallel
-from dsh_jax.augment import pad_small, to_unit
+from dsh_jax.augment import network_input
 from dsh_jax.data.pipeline import evaluation_batches
 from dsh_jax.data.source import Source
 from dsh_jax.evaluation.views import outputs_of_views
@@ -63,7 +63,7 @@ def make_encoder(
     """
 
     def encode(variables, image_BxHxWxC):
-        image = pad_small(to_unit(image_BxHxWxC))
+        image = network_input(image_BxHxWxC)
         logit_BxK, bcoding_BxK, score_BxC = outputs_of_views(model, variables, image, views)
         bit_BxK = codes.binarize(logit_BxK)
         score_by_bits = score_BxC

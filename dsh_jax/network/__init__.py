@@ -5,9 +5,15 @@ encoder      sections 3.1 and 3.2
 whitening    a fixed first convolution before it
 decoder      its mirror
 bcoding      the bcoding layer, eq. (3): where a bit is decided
+pretrained   encoders that begin with another network's features
 dsh          all of it as one network, and what it gives
 convolution  convolution and pooling; fast forms for the CPU
 products     products of matrices, in float32 or of bfloat16 factors
+depthwise    a convolution of each channel by itself
+
+backbones                  the pretrained networks by name, and their weights
+efficientnet_lite, resnet  these networks
+weights, torch_file        arrays of other libraries by their names
 """
 
 from dsh_jax.network.bcoding import BcodingHead, bcoding_activation

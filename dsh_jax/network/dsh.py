@@ -21,6 +21,7 @@ from dsh_jax.network.bcoding import Activation, BcodingHead, bcoding_activation
 from dsh_jax.network.blocks import ConvPrecision
 from dsh_jax.network.decoder import Decoder
 from dsh_jax.network.encoder import Encoder
+from dsh_jax.network.pretrained import ENCODERS, FEATURES, PretrainedEncoder
 
 
 @flax.struct.dataclass
@@ -57,8 +58,10 @@ class DSH(nn.Module):
       decode_from: `feature` (FC7) or `bcoding` (reconstruct from the code).
       head: class of another method's head, built with `bits` alone, in place of `BcodingHead`.
       classify_from: `code`, or `feature` (FC7) as some methods do.
+      encoder_name: `conv`, the paper's; a pretrained one or `features`, see `pretrained.ENCODERS`:
+        these have no decoder.
       encoder_options: more of `Encoder`: whitening, nonlinearity, norm_momentum, norm_scale,
-        pool_before_norm, kernel_init, pools, global_pool, filters.
+        pool_before_norm, kernel_init, pools, global_pool, filters; or of `PretrainedEncoder`.
       class_codes: `(score_BxC, bits) -> logit_BxK`, of a method whose code follows from the scores.
     """
 
@@ -78,6 +81,7 @@ class DSH(nn.Module):
     axis_name: str | None = None
     dtype: Any = jnp.float32
     conv_precision: ConvPrecision = "float32"
+    encoder_name: str = "conv"
     encoder_options: flax.core.FrozenDict[str, Any] = flax.core.FrozenDict()
 
     def setup(self):
@@ -85,26 +89,42 @@ class DSH(nn.Module):
             raise ValueError(
                 f"decode_from is {self.decode_from!r}; it must be 'feature' or 'bcoding'."
             )
-        shared = {
-            "width": self.width,
+        if self.encoder_name not in ENCODERS:
+            raise ValueError(
+                f"encoder_name is {self.encoder_name!r}; it must be one of {', '.join(ENCODERS)}."
+            )
+        shared: dict[str, Any] = {
             "batch_norm": self.batch_norm,
             "axis_name": self.axis_name,
             "dtype": self.dtype,
-            "conv_precision": self.conv_precision,
         }
-        self.encoder = Encoder(
-            convs_per_group=self.convs_per_group,
-            pool_after=self.pool_after,
-            fc_dim=self.fc_dim,
-            **shared,
-            **self.encoder_options,
-        )
-        self.decoder = Decoder(shape=self.shape, **shared)
+        if self.has_decoder:
+            shared |= {"width": self.width, "conv_precision": self.conv_precision}
+            self.encoder = Encoder(
+                convs_per_group=self.convs_per_group,
+                pool_after=self.pool_after,
+                fc_dim=self.fc_dim,
+                **shared,
+                **self.encoder_options,
+            )
+            self.decoder = Decoder(shape=self.shape, **shared)
+        else:
+            self.encoder = PretrainedEncoder(
+                backbone="" if self.encoder_name == FEATURES else self.encoder_name,
+                fc_dim=self.fc_dim,
+                **shared,
+                **self.encoder_options,
+            )
         if self.head is None:
             self.bcoding = BcodingHead(bits=self.bits, activation=self.activation)
         else:
             self.bcoding = self.head(bits=self.bits)
         self.classifier = nn.Dense(self.classes, use_bias=False)  # W_C of section 3.4
+
+    @property
+    def has_decoder(self) -> bool:
+        """Whether images can be rebuilt."""
+        return self.encoder_name == "conv"
 
     def __call__(
         self,
@@ -118,7 +138,7 @@ class DSH(nn.Module):
         """Return every output for normalised images.
 
         Args:
-          image_BxHxWxC: images in [0, 1], float.
+          image_BxHxWxC: images in [0, 1], float, or features [B, 1, 1, F].
           beta: steepness of the bcoding activation.
           train: whether batch statistics are computed (and updated) or the running ones used.
           decode: whether to run the decoder; skipping it leaves `decoded` None.
@@ -139,7 +159,7 @@ class DSH(nn.Module):
         if self.head is not None:
             bcoding_BxK = bcoding_activation(logit_BxK, activation="intended", beta=beta)
         decoded = None
-        if decode:
+        if decode and self.has_decoder:
             source = feature_BxF if self.decode_from == "feature" else bcoding_BxK
             decoded = self.decoder(source, train=train)
         score_BxC = self.classifier(feature_BxF if self.classify_from == "feature" else code_BxK)

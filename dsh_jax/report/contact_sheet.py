@@ -10,7 +10,7 @@ import matplotlib
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from dsh_jax.augment import pad_small, to_unit
+from dsh_jax.augment import network_input
 
 TILE = 96  # pixels that small images are enlarged to, about
 GAP = 8
@@ -101,7 +101,7 @@ def draws(
     Returns:
       image_NxTxHxWxC, uint8, T = 1 + count.
     """
-    image = pad_small(to_unit(jnp.asarray(image_NxHxWxC)))
+    image = network_input(jnp.asarray(image_NxHxWxC))
     keys = jax.random.split(key, len(image) * count)
     drawn = jax.jit(augment)(keys, jnp.repeat(image, count, axis=0))
     drawn = drawn.reshape(len(image), count, *image.shape[1:])

@@ -10,6 +10,7 @@ from __future__ import annotations
 import functools
 import json
 import shutil
+from collections.abc import Mapping
 from typing import Any
 
 import jax
@@ -21,13 +22,15 @@ from flax import traverse_util
 from ml_collections import ConfigDict
 
 from dsh_jax import codes
-from dsh_jax.augment import pad_small, to_unit
+from dsh_jax.augment import network_input
 from dsh_jax.collection.encoder import ImageEncoder
 from dsh_jax.collection.fingerprint import fingerprint, preparation
 from dsh_jax.evaluation.views import outputs_of_views
 from dsh_jax.methods.shallow import METHODS
 from dsh_jax.network import DSH
+from dsh_jax.network.pretrained import FEATURES
 from dsh_jax.training import build, checkpoint
+from dsh_jax.training.backbone import sees_features, with_backbone
 from dsh_jax.training.run_folder import read_config
 
 PLATFORMS = ("cpu", "cuda", "tpu")
@@ -68,7 +71,7 @@ def packed_codes(
     Returns:
       packed_BxW, uint8, see `codes.pack_bits`.
     """
-    image_BxHxWxC = pad_small(to_unit(image_BxHxWxC))
+    image_BxHxWxC = network_input(image_BxHxWxC)
     logit_BxK, _, _ = outputs_of_views(model, variables, image_BxHxWxC, views)
     return codes.pack_bits(codes.binarize(logit_BxK))
 
@@ -90,7 +93,14 @@ def of_run(config: ConfigDict, described: build.Run, workdir: epath.PathLike) ->
     folder = epath.Path(workdir).expanduser().resolve()
     saved = checkpoint.best(folder, described.state_shapes)
     variables = saved.state.evaluation_variables()
-    shape, bits = described.source.images.shape, config.model.bits
+    if config.model.encoder == FEATURES:
+        raise ValueError(
+            f"{folder} was trained on features computed elsewhere ({config.data.features_path}): "
+            "it cannot encode images."
+        )
+    if sees_features(config):
+        variables = with_backbone(variables, config)
+    shape, bits = described.source.pictures.shape, config.model.bits
     views = config.evaluation.views
     return ImageEncoder(
         function=functools.partial(packed_codes, described.model, views=views),
@@ -149,10 +159,45 @@ def export_run(
     Raises:
       ValueError: where out_dir holds files; see `of_run`.
     """
+    check_free(out_dir)
+    encoder = of_run(config, described, workdir)
+    settings = json.loads((epath.Path(workdir).expanduser() / "config.json").read_text())
+    settings["evaluation"]["views"] = config.evaluation.views
+    return write(encoder, settings, out_dir)
+
+
+def check_free(out_dir: epath.PathLike) -> None:
+    """Check that an export can be written.
+
+    Args:
+      out_dir: its folder.
+
+    Raises:
+      ValueError: where it holds files.
+    """
     out = epath.Path(out_dir).expanduser().resolve()
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise ValueError(f"{out} is there already: choose another folder, or remove it.")
-    encoder = of_run(config, described, workdir)
+
+
+def write(
+    encoder: ImageEncoder, settings: Mapping[str, Any], out_dir: epath.PathLike
+) -> epath.Path:
+    """Write an encoder as a folder that needs nothing else.
+
+    Args:
+      encoder: any.
+      settings: for its config.json; `load` reads `model.bits`, `data.fit` and `evaluation.views`.
+      out_dir: folder to make; it is there in whole or not at all.
+
+    Returns:
+      Its path.
+
+    Raises:
+      ValueError: where out_dir holds files.
+    """
+    check_free(out_dir)
+    out = epath.Path(out_dir).expanduser().resolve()
     unfinished = out.parent / f".{out.name}.unfinished"
     if unfinished.exists():
         shutil.rmtree(unfinished)
@@ -161,8 +206,6 @@ def export_run(
     weights = traverse_util.flatten_dict(encoder.variables, sep="/")
     with (unfinished / "weights.npz").open("wb") as file:
         np.savez(file, **weights)
-    settings = json.loads((epath.Path(workdir).expanduser() / "config.json").read_text())
-    settings["evaluation"]["views"] = config.evaluation.views
     texts = {
         "config.json": json.dumps(settings, indent=2),
         "label_names.json": json.dumps(encoder.label_names, indent=2, ensure_ascii=False),

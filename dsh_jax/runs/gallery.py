@@ -15,6 +15,9 @@ from dsh_jax import codes, plots, retrieval
 from dsh_jax.augment import pad_small
 from dsh_jax.data.source import Source
 from dsh_jax.evaluation import confusion
+from dsh_jax.network import backbones
+from dsh_jax.network.backbones import BACKBONES
+from dsh_jax.network.pretrained import FEATURES
 from dsh_jax.report import code_statistics, contact_sheet, other_data
 from dsh_jax.report.document import write_report
 from dsh_jax.report.images import Gallery, Rebuilt
@@ -57,9 +60,9 @@ def neighbours(
     if database is None:
         database, relevant = source, (label[query_rows][:, None] * label[found]).sum(-1) > 0
     return Gallery(
-        query_image=source.images.take(query_rows),
+        query_image=source.pictures.take(query_rows),
         query_label=[names(source, row) for row in query_rows],
-        neighbour_image=database.images.take(found),
+        neighbour_image=database.pictures.take(found),
         neighbour_label=[[names(database, row) for row in line] for line in found],
         distance=np.asarray(distance),
         relevant=relevant,
@@ -132,7 +135,7 @@ def augmented(
     image_NxTxHxWxC = contact_sheet.draws(
         stages.augmentation(config),
         jax.random.key(config.seed),
-        described.source.images.take(rows),
+        described.source.pictures.take(rows),
         draws,
     )
     return image_NxTxHxWxC if (image_NxTxHxWxC != image_NxTxHxWxC[:, :1]).any() else None
@@ -159,6 +162,24 @@ def pick_queries(
             : -(-count // 2)
         ],
     }
+
+
+def features_in_words(config: ConfigDict) -> str:
+    """Return where the features come from that a run begins with, or "" for none.
+
+    Args:
+      config: of the run.
+    """
+    if config.model.encoder == FEATURES:
+        return f"of {config.data.features_path}"
+    if config.model.encoder not in BACKBONES:
+        return ""
+    said = backbones.provenance(config.model.encoder, config.model.weights)
+    how = "frozen" if config.training.freeze == "backbone" else "trained further"
+    return (
+        f"{said['network']}, {how}; {said['file']}, licence {said['licence']}, SHA-256 "
+        f"{said['sha256'][:16]}"
+    )
 
 
 def report_run(
@@ -228,6 +249,7 @@ def report_run(
         summary={
             "Data": f"{source.name}, protocol {config.data.protocol}",
             "Split": split.describe(),
+            **({"Features": words} if (words := features_in_words(config)) else {}),
             **({"Counted": " ".join(notes)} if (notes := (*source.notes, *split.notes)) else {}),
             "Checkpoint": f"step {evaluation.step}, the best by validation mAP",
             "Chance level": f"mAP {evaluation.results[headline].metrics['chance']:.4f} "

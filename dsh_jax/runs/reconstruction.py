@@ -10,7 +10,7 @@ import numpy as np
 from etils import epath
 from ml_collections import ConfigDict
 
-from dsh_jax.augment import pad_small, to_unit
+from dsh_jax.augment import network_input
 from dsh_jax.network import DSH
 from dsh_jax.training import build, checkpoint
 
@@ -73,5 +73,5 @@ def rebuild(model: DSH, variables: Any, image_BxHxWxC: np.ndarray) -> jax.Array:
     Returns:
       uint8 [B, H', W', C]; H' and W' are at least 32, see `augment.pad_small`.
     """
-    decoded = model.apply(variables, pad_small(to_unit(image_BxHxWxC))).decoded
+    decoded = model.apply(variables, network_input(image_BxHxWxC)).decoded
     return jax.numpy.rint(decoded * 255).astype(np.uint8)

@@ -22,6 +22,8 @@ from dsh_jax.evaluation import results
 from dsh_jax.methods import features, itq, lsh, sdh
 from dsh_jax.methods.features import gist, matconvnet, vggf
 from dsh_jax.methods.shallow import METHODS
+from dsh_jax.network.backbones import BACKBONES
+from dsh_jax.training import backbone
 from dsh_jax.training.run_folder import locked, open_run
 from dsh_jax.training.writers import make_writer
 
@@ -45,14 +47,25 @@ class Ranked:
         return results.named(self.results, self.code)
 
 
-def features_of(source: Source, *, kind: str, path: str = "", batch: int = 500) -> np.ndarray:
+def features_of(
+    source: Source,
+    *,
+    kind: str,
+    path: str = "",
+    side: int = 0,
+    cache_dir: str = "",
+    batch: int = 500,
+) -> np.ndarray:
     """Return the features of every row of a source.
 
     Args:
       source: images.
-      kind: `pixels` (in [0, 1], as they are, not padded), `gist`, `vggf`, or `file`.
-      path: of `vggf`, the weights, see `matconvnet.load_vggf`; of `file`, an .npy with a row for
-        each of the source's, see `features.load_features`.
+      kind: `pixels` (in [0, 1], as they are, not padded), `gist`, `vggf`, one of
+        `backbones.BACKBONES`, or `file`.
+      path: of `vggf`, the weights, see `matconvnet.load_vggf`; of a pretrained network, its weights
+        in place of its package's; of `file`, an .npy with a row for each of the source's, see
+        `features.load_features`.
+      side, cache_dir: of a pretrained network, see `backbone.backbone_features`.
       batch: images at a time.
 
     Returns:
@@ -64,6 +77,10 @@ def features_of(source: Source, *, kind: str, path: str = "", batch: int = 500) 
     every = np.arange(len(source))
     if kind == "file":
         return np.asarray(features.load_features(path, len(source)), np.float32)
+    if kind in BACKBONES:
+        backbone.check_rgb(source, kind)
+        folder = cache_dir or backbone.CACHE
+        return backbone.backbone_features(source, kind, weights=path, side=side, folder=folder)
     if kind == "vggf":
         if not path:
             raise ValueError(
@@ -76,7 +93,8 @@ def features_of(source: Source, *, kind: str, path: str = "", batch: int = 500) 
         variables, function = None, {"pixels": _pixels, "gist": _gist}[kind]
     else:
         raise ValueError(
-            f"shallow.features is {kind!r}; it must be 'pixels', 'gist', 'vggf' or 'file'."
+            f"shallow.features is {kind!r}; it must be 'pixels', 'gist', 'vggf', 'file' or one of "
+            f"{', '.join(BACKBONES)}."
         )
     return np.concatenate(
         list(features.feature_blocks(function, variables, source, every, batch=batch))
@@ -175,7 +193,13 @@ def run(
     started = time.monotonic()
     if feature_NxD is None:
         options = config.shallow
-        feature_NxD = features_of(source, kind=options.features, path=options.features_path)
+        feature_NxD = features_of(
+            source,
+            kind=options.features,
+            path=options.features_path,
+            side=options.side,
+            cache_dir=config.data.cache_dir,
+        )
     found = time.monotonic()
     encode, parameters = fit(config, feature_NxD, source.label_NxC, split)
     jax.block_until_ready(parameters)

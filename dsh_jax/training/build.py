@@ -13,26 +13,29 @@ from flax.core import FrozenDict
 from ml_collections import ConfigDict
 
 from dsh_jax import parallel
-from dsh_jax.augment import pad_small, to_unit
+from dsh_jax.augment import network_input
 from dsh_jax.data import cache, pipeline, protocols, sources, splits
 from dsh_jax.data.source import Source
 from dsh_jax.evaluation.encode import make_encoder
 from dsh_jax.evaluation.views import VIEWS
 from dsh_jax.methods import deep
 from dsh_jax.network import DSH, STRIDE
+from dsh_jax.network.backbones import BACKBONES
 from dsh_jax.network.whitening import whitening_kernel
+from dsh_jax.training.backbone import check_rgb, sees_features, with_backbone, with_features
 from dsh_jax.training.stages import Stage, duration, learns_from_average, make_stages
 from dsh_jax.training.step import TrainState, create_state, with_whitening
 
-ENCODER_OPTIONS = (
+CONV_OPTIONS = (
     *("whitening", "nonlinearity", "norm_momentum", "norm_scale"),
     *("pool_before_norm", "kernel_init", "pools", "global_pool"),
 )
+PRETRAINED_OPTIONS = ("side", "frozen_norms", "nonlinearity", "norm_momentum", "norm_scale")
 WHITENED = 5000  # training rows whose patches whitening is made of
 
 
 def load_source(config: ConfigDict) -> Source:
-    """Return the images of a config, decoded already where its cache says so.
+    """Return the images of a config, decoded already where its cache says so, or their features.
 
     Args:
       config: of the run.
@@ -55,7 +58,8 @@ def load_source(config: ConfigDict) -> Source:
         path_prefix=data.path_prefix,
         skip=data.skip,
     )
-    return cache.cached(source, cache=data.cache, cache_dir=data.cache_dir, skip=data.skip)
+    source = cache.cached(source, cache=data.cache, cache_dir=data.cache_dir, skip=data.skip)
+    return with_features(config, source)
 
 
 def load_split(config: ConfigDict, source: Source) -> splits.Split:
@@ -106,16 +110,20 @@ def make_model(config: ConfigDict, source: Source) -> DSH:
         raise ValueError(f"model.bits is {options.bits}; a code needs at least 1 bit, e.g. 48.")
     if options.dtype not in ("float32", "bfloat16"):
         raise ValueError(f"model.dtype is {options.dtype!r}; it must be 'float32' or 'bfloat16'.")
-    height, width, channels = source.images.shape
-    if not config.data.pad_small and min(height, width) < STRIDE:
-        raise ValueError(
-            f"the images of {source.name} are {height}×{width}; five 2×2 pools need at least "
-            f"{STRIDE}×{STRIDE}: set data.pad_small=True, or data.image_size={STRIDE}."
-        )
+    shape = height, width, channels = source.images.shape
+    if not sees_features(config):
+        if not config.data.pad_small and min(height, width) < STRIDE:
+            raise ValueError(
+                f"the images of {source.name} are {height}×{width}; five 2×2 pools need at least "
+                f"{STRIDE}×{STRIDE}: set data.pad_small=True, or data.image_size={STRIDE}."
+            )
+        shape = max(height, STRIDE), max(width, STRIDE), channels
+    if options.encoder in BACKBONES:
+        check_rgb(source, options.encoder)
     return DSH(
         bits=options.bits,
         classes=len(source.label_names),
-        shape=(max(height, STRIDE), max(width, STRIDE), channels),
+        shape=shape,
         activation=options.activation,
         width=options.width,
         convs_per_group=tuple(options.convs_per_group),
@@ -127,10 +135,18 @@ def make_model(config: ConfigDict, source: Source) -> DSH:
         axis_name=parallel.AXIS,
         dtype=jnp.dtype(options.dtype),
         conv_precision=options.conv_precision,
-        encoder_options=FrozenDict(
-            {name: options[name] for name in ENCODER_OPTIONS}, filters=tuple(options.filters)
-        ),
+        encoder_name=options.encoder,
+        encoder_options=_encoder_options(options),
     )
+
+
+def _encoder_options(options: ConfigDict) -> FrozenDict:
+    """Return what only one kind of encoder takes of `config.model`."""
+    is_conv = options.encoder == "conv"
+    found = {name: options[name] for name in (CONV_OPTIONS if is_conv else PRETRAINED_OPTIONS)}
+    if is_conv:
+        found["filters"] = tuple(options.filters)
+    return FrozenDict(found)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -147,6 +163,7 @@ class Run:
       ema: whether averages of the weights are kept.
       columns: returns what batches hold besides images and labels, see `deep.columns`.
       prior_C: share of the labelled rows that have each class.
+      begun: returns a state that begins with what a pretrained network knows.
     """
 
     source: Source
@@ -159,6 +176,7 @@ class Run:
     ema: bool
     columns: Callable[[], dict[str, np.ndarray]] = dict
     prior_C: np.ndarray | None = None
+    begun: Callable[[TrainState], TrainState] = lambda state: state
 
     def initial_state(self, step: int = 0, *, seed: int | None = None) -> TrainState:
         """Return an untrained state with the optimizer of the stage that made `step`.
@@ -168,6 +186,7 @@ class Run:
           seed: in place of the run's own.
         """
         state = self._state_of(step, self.seed if seed is None else seed)
+        state = self.begun(state)
         kernel = self._whitening_kernel
         return state if kernel is None else with_whitening(state, kernel)
 
@@ -185,7 +204,7 @@ class Run:
         rows = np.random.default_rng(0).permutation(self.split.train)[:WHITENED]
         batches = pipeline.evaluation_batches(self.source, rows, batch=500, devices=1)
         image = np.concatenate([batch["image"][batch["mask"]] for batch in batches])
-        return whitening_kernel(np.asarray(pad_small(to_unit(image))), side)
+        return whitening_kernel(np.asarray(network_input(jnp.asarray(image))), side)
 
     @property
     def kept_steps(self) -> tuple[int, ...]:
@@ -265,11 +284,25 @@ def build(config: ConfigDict) -> Run:
     )
     if config.evaluation.views not in VIEWS:
         raise ValueError(f"evaluation.views is {config.evaluation.views}; it must be 1, 2 or 6.")
+    if config.evaluation.views > 1 and sees_features(config):
+        raise ValueError(
+            f"evaluation.views is {config.evaluation.views}, but features have one view: set "
+            "evaluation.views=1."
+        )
     model = make_model(config, source)
     is_semi = learns_from_average(config)
     if is_semi:
         check_unlabelled(config, source, split, devices)
     prior_C = source.label_NxC[split.labelled].mean(0).astype(np.float32)
+
+    def begun(state: TrainState) -> TrainState:
+        if config.model.encoder not in BACKBONES or sees_features(config):
+            return state
+        variables = {"params": state.params, "batch_stats": state.batch_stats}
+        known = with_backbone(variables, config)
+        # Copies, and none shared: a step takes the memory of its state.
+        copied = lambda: jax.tree.map(jnp.array, known)  # noqa: E731
+        return state.replace(**copied(), ema=None if state.ema is None else copied())
 
     @functools.cache
     def columns() -> dict[str, np.ndarray]:
@@ -289,4 +322,5 @@ def build(config: ConfigDict) -> Run:
         ema=training.ema_decay > 0,
         columns=columns,
         prior_C=prior_C,
+        begun=begun,
     )

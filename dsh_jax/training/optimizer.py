@@ -78,6 +78,7 @@ def make_optimizer(
     clip_norm: float = 0.0,
     adam_schedule: optax.Schedule | None = None,
     held_norms: bool = False,
+    backbone_factor: float = 1.0,
 ) -> optax.GradientTransformation:
     """Return an optimizer whose weight decay touches kernels only.
 
@@ -95,6 +96,7 @@ def make_optimizer(
       adam_schedule: of Muon, the learning rate of the rest.
       held_norms: of Muon, whether the encoder's kernels keep their norms, see `muon.hold_norms`;
         its layers must then be normalised.
+      backbone_factor: of the steps of a pretrained network's weights.
 
     Returns:
       An optax transformation.
@@ -127,7 +129,17 @@ def make_optimizer(
         main = optax.partition({"muon": muon, "adam": others}, _is_muons)
     else:
         raise ValueError(f"optimizer is {name!r}; known: 'sgd', 'adam', 'adamw', 'muon'.")
+    if backbone_factor != 1:
+        slower = optax.masked(optax.scale(backbone_factor), _is_backbones)
+        return optax.chain(clip, main, slower)
     return optax.chain(clip, main)
+
+
+def _is_backbones(params: Any) -> Any:
+    """Return which parameters are a pretrained network's."""
+    return jax.tree_util.tree_map_with_path(
+        lambda path, _: any(getattr(key, "key", None) == "backbone" for key in path), params
+    )
 
 
 def _is_muons(params: Any) -> Any:

@@ -19,6 +19,7 @@ from dsh_jax.losses import semi
 from dsh_jax.losses.objectives import autoencoder_objective, hashing_objective
 from dsh_jax.methods import deep
 from dsh_jax.network import DSH, Outputs
+from dsh_jax.training.backbone import sees_features
 from dsh_jax.training.optimizer import make_optimizer, make_schedule
 from dsh_jax.training.step import beta_schedule, train_step
 
@@ -65,6 +66,8 @@ def augmentation(
     Returns:
       `(key_B, image_BxHxWxC in [0, 1]) -> image_BxHxWxC`.
     """
+    if sees_features(config):
+        return lambda _, feature: feature  # which has no pixels to move
     options = config[section]
     if options.flip_by_epoch and (section != "augment" or not options.flip):
         raise ValueError(
@@ -168,6 +171,11 @@ def one_device_stages(
     value.update(scalars or {})
     if training.mode not in ("joint", "two_stage"):
         raise ValueError(f"training.mode is {training.mode!r}; it must be 'joint' or 'two_stage'.")
+    if not model.has_decoder and (training.mode == "two_stage" or loss.r):
+        raise ValueError(
+            f"model.encoder is {model.encoder_name!r}, which has no decoder: set "
+            "training.mode='joint' and loss.r=0."
+        )
     hashing_steps = duration(training, "hashing", steps_per_epoch)
     if not hashing_steps:
         raise ValueError("training has no steps: set training.hashing_epochs or hashing_steps.")
@@ -213,6 +221,7 @@ def one_device_stages(
             momentum=rate.momentum,
             clip_norm=rate.clip_norm,
             held_norms=rate.held_norms,
+            backbone_factor=rate.backbone_factor,
         )
         step = functools.partial(
             train_step,
@@ -326,8 +335,12 @@ def frozen_encoder(config: ConfigDict) -> bool:
       ValueError: for another part, or without a stage before that trains it.
     """
     part = config.training.freeze
-    if part not in ("", "encoder"):
-        raise ValueError(f"training.freeze is {part!r}; it must be 'encoder', or empty for none.")
+    if part not in ("", "encoder", "backbone"):
+        raise ValueError(
+            f"training.freeze is {part!r}; it must be 'encoder', 'backbone', or empty for none."
+        )
+    if part == "backbone":  # its features were computed before
+        return False
     if part and config.training.mode != "two_stage":
         raise ValueError(
             f"training.freeze is {part!r}, but training.mode is {config.training.mode!r}: the "

@@ -13,7 +13,7 @@ import numpy as np
 import optax
 
 from dsh_jax import losses
-from dsh_jax.augment import pad_small, to_unit
+from dsh_jax.augment import network_input
 from dsh_jax.losses.objectives import Terms
 from dsh_jax.network import DSH
 
@@ -183,7 +183,7 @@ def train_step(
     key_B = jax.vmap(jax.random.fold_in, in_axes=(None, 0))(
         step_key, device * rows + jnp.arange(rows)
     )
-    original = pad_small(to_unit(batch["image"]))
+    original = network_input(batch["image"])
     if "is_flipped" in batch:
         is_flipped = batch["is_flipped"][:, None, None, None]
         original = jnp.where(is_flipped, original[:, :, ::-1], original)

@@ -92,7 +92,12 @@ class Together:
         source = build.load_source(configs[0])
         split = build.load_split(configs[0], source)
         options = configs[0].shallow
-        made_by = {"kind": options.features, "path": options.features_path}
+        made_by = {
+            "kind": options.features,
+            "path": options.features_path,
+            "side": options.side,
+            "cache_dir": configs[0].data.cache_dir,
+        }
         if self._features[0] != (source.fingerprint, made_by):  # minutes for GIST
             feature_NxD = shallow.features_of(source, **made_by)
             self._features = (source.fingerprint, made_by), feature_NxD

@@ -10,7 +10,7 @@ import jax
 import numpy as np
 
 from dsh_jax import parallel
-from dsh_jax.augment import pad_small, to_unit
+from dsh_jax.augment import network_input, to_unit
 from dsh_jax.data.pipeline import evaluation_batches
 from dsh_jax.data.source import Source
 from dsh_jax.network import DSH
@@ -99,7 +99,7 @@ def encoder_features(
     """
 
     def fc7(variables, image_BxHxWxC):
-        image_BxHxWxC = pad_small(to_unit(image_BxHxWxC))
+        image_BxHxWxC = network_input(image_BxHxWxC)
         return model.apply(variables, image_BxHxWxC, decode=False).feature
 
     return feature_blocks(fc7, variables, source, rows, batch=batch)
