@@ -26,7 +26,7 @@ from dsh_jax.runs.evaluate import Evaluation
 from dsh_jax.training import build, stages
 from dsh_jax.training.records import read_metrics
 from dsh_jax.training.run_folder import environment
-from dsh_jax.training.writers import write_images
+from dsh_jax.training.writers import make_writer
 
 
 def neighbours(
@@ -240,7 +240,9 @@ def report_run(
         sheets["Originals above, reconstructions below"] = contact_sheet.contact_sheet(
             both, columns=len(rebuilt.original)
         )
-    write_images(folder, evaluation.step, {k: np.asarray(v) for k, v in sheets.items()})
+    writer = make_writer(folder, keep=lambda record: True)
+    writer.write_images(evaluation.step, {k: np.asarray(v) for k, v in sheets.items()})
+    writer.close()
     made = environment()
     path = folder / "report.html"
     write_report(

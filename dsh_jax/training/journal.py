@@ -13,7 +13,7 @@ from etils import epath
 from dsh_jax import parallel
 from dsh_jax.training.checkpoint import Checkpoints
 from dsh_jax.training.records import check_finite
-from dsh_jax.training.writers import make_writer, no_writer
+from dsh_jax.training.writers import Writers, make_writer
 
 NOT_VALIDATED = -1.0  # the validation mAP of a checkpoint that no validation has seen
 
@@ -48,7 +48,7 @@ class Journal:
             done = self.saved.step
             self._window.update(self.saved.extra["window"])
             logging.info("resuming %s after step %d", folder, done)
-        self._writer = no_writer()
+        self._writer = Writers()
         if parallel.process_index() == 0:
             # What the resumed steps will write again, and an evaluation of older weights, goes.
             self._writer = make_writer(

@@ -7,20 +7,66 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 from etils import epath
 
+from dsh_jax.training import trackers
 from dsh_jax.training.records import read_metrics
 from dsh_jax.training.run_folder import write_whole
 
 if TYPE_CHECKING:
-    from clu import metric_writers, periodic_actions
+    from clu import periodic_actions
+
+
+class Writer(Protocol):
+    """Where the records of a run go."""
+
+    def write_scalars(self, step: int, scalars: Mapping[str, Any]) -> None:
+        """Write numbers of a step by their names."""
+
+    def write_images(self, step: int, images: Mapping[str, np.ndarray]) -> None:
+        """Write pictures, uint8 [H, W, 3], by their titles."""
+
+    def write_histograms(self, step: int, values: Mapping[str, np.ndarray]) -> None:
+        """Write distributions of numbers, [N], by their names."""
+
+    def close(self) -> None:
+        """Finish what is being written."""
+
+
+class TensorBoard:
+    """Everything to TensorBoard's files.
+
+    Args:
+      folder: of the run.
+    """
+
+    def __init__(self, folder: epath.Path):
+        from clu import metric_writers
+
+        self._writer = metric_writers.SummaryWriter(str(folder / "tensorboard"))
+
+    def write_scalars(self, step: int, scalars: Mapping[str, Any]) -> None:
+        """See `Writer`."""
+        self._writer.write_scalars(step, scalars)
+
+    def write_images(self, step: int, images: Mapping[str, np.ndarray]) -> None:
+        """See `Writer`."""
+        self._writer.write_images(step, {title: image[None] for title, image in images.items()})
+
+    def write_histograms(self, step: int, values: Mapping[str, np.ndarray]) -> None:
+        """See `Writer`."""
+        self._writer.write_histograms(step, values)
+
+    def close(self) -> None:
+        """See `Writer`."""
+        self._writer.close()
 
 
 class JsonLines:
-    """What a clu writer is, of scalars to `metrics.jsonl`: one JSON object a line.
+    """Scalars to `metrics.jsonl`: one JSON object a line.
 
     Args:
       path: of the file.
@@ -38,79 +84,62 @@ class JsonLines:
         with self._path.open("a") as file:
             file.write(json.dumps(record) + "\n")
 
-    def write_summaries(self, step, values, metadata=None):
+    def write_images(self, step: int, images: Mapping[str, np.ndarray]) -> None:
         """Do nothing: the file holds scalars only."""
 
-    def write_images(self, step, images):
+    def write_histograms(self, step: int, values: Mapping[str, np.ndarray]) -> None:
         """Do nothing: the file holds scalars only."""
 
-    def write_videos(self, step, videos):
-        """Do nothing: the file holds scalars only."""
-
-    def write_audios(self, step, audios, *, sample_rate):
-        """Do nothing: the file holds scalars only."""
-
-    def write_texts(self, step, texts):
-        """Do nothing: the file holds scalars only."""
-
-    def write_histograms(self, step, arrays, num_buckets=None):
-        """Do nothing: the file holds scalars only."""
-
-    def write_pointcloud(self, step, point_clouds, *, point_colors=None, configs=None):
-        """Do nothing: the file holds scalars only."""
-
-    def write_hparams(self, hparams):
-        """Do nothing: `config.json` holds them."""
-
-    def flush(self):
-        """Do nothing: every line is written at once."""
-
-    def close(self):
+    def close(self) -> None:
         """Do nothing: the file is closed after every line."""
 
 
-def make_writer(
-    folder: epath.Path, keep: Callable[[dict[str, float]], bool]
-) -> metric_writers.MetricWriter:
-    """Return the writer to TensorBoard and to `metrics.jsonl`.
+class Writers:
+    """Several writers as one; none of them is a writer of nothing.
+
+    Args:
+      writers: to which everything goes.
+    """
+
+    def __init__(self, *writers: Writer):
+        self._writers = writers
+
+    def write_scalars(self, step: int, scalars: Mapping[str, Any]) -> None:
+        """See `Writer`."""
+        for writer in self._writers:
+            writer.write_scalars(step, scalars)
+
+    def write_images(self, step: int, images: Mapping[str, np.ndarray]) -> None:
+        """See `Writer`."""
+        for writer in self._writers:
+            writer.write_images(step, images)
+
+    def write_histograms(self, step: int, values: Mapping[str, np.ndarray]) -> None:
+        """See `Writer`."""
+        for writer in self._writers:
+            writer.write_histograms(step, values)
+
+    def close(self) -> None:
+        """See `Writer`."""
+        for writer in self._writers:
+            writer.close()
+
+
+def make_writer(folder: epath.Path, keep: Callable[[dict[str, float]], bool]) -> Writers:
+    """Return the writer to TensorBoard, to `metrics.jsonl`, and to what else follows the run.
 
     Args:
       folder: of the run.
       keep: which of the records of `metrics.jsonl` stay.
 
     Returns:
-      A clu writer.
+      Writers.
+
+    Raises:
+      ValueError: for a tracker that is not known or not installed, see `trackers.opened`.
     """
-    from clu import metric_writers
-
-    return metric_writers.MultiWriter(
-        [
-            metric_writers.SummaryWriter(str(folder / "tensorboard")),
-            JsonLines(folder / "metrics.jsonl", keep),
-        ]
-    )
-
-
-def write_images(folder: epath.Path, step: int, images: Mapping[str, np.ndarray]) -> None:
-    """Write pictures to TensorBoard.
-
-    Args:
-      folder: of the run.
-      step: they belong to.
-      images: title to uint8 [H, W, 3].
-    """
-    from clu import metric_writers
-
-    writer = metric_writers.SummaryWriter(str(folder / "tensorboard"))
-    writer.write_images(step, {title: image[None] for title, image in images.items()})
-    writer.close()
-
-
-def no_writer() -> metric_writers.MetricWriter:
-    """Return a writer of nothing, for the processes that do not write."""
-    from clu import metric_writers
-
-    return metric_writers.MultiWriter([])
+    records = JsonLines(folder / "metrics.jsonl", keep)
+    return Writers(TensorBoard(folder), records, *trackers.opened(folder))
 
 
 def progress_reports(steps: int) -> periodic_actions.ReportProgress:
