@@ -19,7 +19,7 @@ pytestmark = pytest.mark.skipif(
     importlib.util.find_spec(f"{NAME}_pytorch_model") is None,
     reason="the weights are not installed: .[pretrained]",
 )
-FLAGS = (f"--pretrained={NAME}", "--bits=8", "--side=32")
+FLAGS = (f"--pretrained={NAME}", "--bits=8", "--side=48")
 
 
 @pytest.fixture(scope="module")
@@ -79,7 +79,7 @@ def test_the_same_command_goes_on_with_the_same_model(made, photographs):
 
 def test_bits_are_itqs_of_the_features(photographs):
     names = sorted(path.name for path in photographs.glob("*-*.png"))
-    encoder = untrained.fit_encoder(photographs, names, network=NAME, bits=8, side=32)
+    encoder = untrained.fit_encoder(photographs, names, network=NAME, bits=8, side=48)
     pixels = np.stack([encoder.prepare(str(photographs / name)) for name in names])
     variables = backbones.load(NAME)
     feature = backbones.BACKBONES[NAME].build().apply(variables, jnp.asarray(pixels) / 255.0)
@@ -92,4 +92,4 @@ def test_bits_are_itqs_of_the_features(photographs):
 
 def test_too_few_photographs_are_refused(photographs):
     with pytest.raises(ValueError, match=r"1 of 2 photographs .* 8 bits are fitted to at least 32"):
-        untrained.fit_encoder(photographs, ["0-00.png", "torn.png"], network=NAME, bits=8, side=32)
+        untrained.fit_encoder(photographs, ["0-00.png", "torn.png"], network=NAME, bits=8, side=48)

