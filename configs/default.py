@@ -47,6 +47,9 @@ def get_config(variant: str = "intended") -> ConfigDict:
     data.fit = "squash"  # squash all of a photograph into the square | crop its middle
     data.cache = "auto"  # of decoded photographs: memory | disk | none | auto (memory up to 4 GiB)
     data.cache_dir = ""  # folder for `disk`
+    # Whether images in an array lie on the devices, and batches are drawn there: auto (up to a
+    # quarter of their memory) | on | off.
+    data.resident = "auto"
     data.pad_small = True  # pad images below 32×32 to 32×32 with zeros
     # official | paper | cifar-0 | cifar-1 | cifar-2 | ssdh | nus-21 | nus-81 | mir-ssdh |
     # mir-4000 | mir-2000q | random | unseen-classes: see dsh_jax/data/protocols.py.
@@ -174,7 +177,7 @@ def get_config(variant: str = "intended") -> ConfigDict:
     training.hashing_epochs = 5.0
     training.hashing_steps = 0
     training.ema_decay = 0.0  # of the weights' average, used for evaluation; 0 is off
-    training.log_every_steps = 50
+    training.log_every_steps = 50  # and steps in one program, on an accelerator
 
     config.evaluation = evaluation = ConfigDict()
     evaluation.batch_size = 500  # over all devices

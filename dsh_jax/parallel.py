@@ -73,6 +73,17 @@ def peak_memory() -> int:
     return max(count.get("peak_bytes_in_use", 0) for count in counts)
 
 
+def device_memory() -> int:
+    """Return the bytes of memory that a device of this process has, 0 where it does not say."""
+    counts = [device.memory_stats() or {} for device in jax.local_devices()]
+    return min(count.get("bytes_limit", 0) for count in counts)
+
+
+def scans_fast() -> bool:
+    """Return whether steps in a scan are as fast as single ones: not on a CPU, by far."""
+    return jax.default_backend() != "cpu"
+
+
 def process_index() -> int:
     """Return the number of this process; number 0 writes what is written once."""
     return jax.process_index()
@@ -153,6 +164,40 @@ def parallel_step(step: Callable[[Any, Any], tuple[Any, Any]]) -> Callable[[Any,
     return jax.pmap(
         step, axis_name=AXIS, in_axes=(None, 0), out_axes=(None, None), donate_argnums=0
     )
+
+
+def parallel_steps(
+    step: Callable[[Any, Any], tuple[Any, Any]],
+    sample: Callable[[Any, jax.Array, jax.Array], Any],
+    count: int,
+) -> Callable[[Any, Any], Any]:
+    """Return training steps in one program, their batches taken from arrays on the devices.
+
+    Args:
+      step: see `parallel_step`; its state says at which `step` it is.
+      sample: `(arrays, step, device) -> batch` of one of the devices of all processes.
+      count: how many steps; above 1 in a scan, which on a CPU takes many times as long.
+
+    Returns:
+      The mapped function of (state, arrays), both the same on each device, the state donated; the
+      metrics it returns have a leading axis of steps.
+    """
+
+    def one(state, arrays, device):
+        return step(state, sample(arrays, state.step, device))
+
+    def steps(state, arrays, device):
+        if count == 1:
+            state, metrics = one(state, arrays, device)
+            return state, jax.tree.map(lambda x: x[None], metrics)
+        return jax.lax.scan(lambda s, _: one(s, arrays, device), state, length=count)
+
+    mapped = jax.pmap(
+        steps, axis_name=AXIS, in_axes=(None, None, 0), out_axes=(None, None), donate_argnums=0
+    )
+    first = process_index() * device_count()
+    own = shard(np.arange(first, first + device_count(), dtype=np.int32))
+    return lambda state, arrays: mapped(state, arrays, own)
 
 
 def parallel_points(step: Callable[[Any, Any], tuple[Any, Any]]) -> Callable[[Any, Any], Any]:

@@ -12,22 +12,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from dsh_jax.data.files import unreadable
+from dsh_jax.data.shuffle import ROUNDS, epoch_keys
 from dsh_jax.data.source import Source
 
 if TYPE_CHECKING:
     import tensorflow as tf
 
 Batch = dict[str, np.ndarray]
-
-
-def _epoch_keys(epochs: int, seed: int, pool: int) -> np.ndarray:
-    """Return one key of three random words for each epoch; the first ones whatever their number.
-
-    Random words matter: under small numbers such as (seed, epoch, 0) the shuffle leaves most of a
-    small pool in its order, and gives the epochs of a large one like orders.
-    """
-    rng = np.random.default_rng((seed, pool))
-    return rng.integers(-(2**31), 2**31, (epochs, 3), np.int32)
 
 
 def _rows_at(rows: tf.Tensor, key_Ex3: tf.Tensor, step: tf.Tensor, batch: int) -> tf.Tensor:
@@ -41,12 +32,12 @@ def _rows_at(rows: tf.Tensor, key_Ex3: tf.Tensor, step: tf.Tensor, batch: int) -
     count = tf.shape(rows, out_type=tf.int64)[0]
     position = step * batch + tf.range(batch, dtype=tf.int64)
     # The raw operation: tf.random.experimental.index_shuffle cannot take one seed a row, and its
-    # four rounds leave the epochs of 50,000 rows alike.
+    # four rounds leave the epochs of 50,000 rows alike. What it does is written out in `shuffle`.
     shuffled = tf.raw_ops.RandomIndexShuffle(
         index=position % count,
         seed=tf.gather(key_Ex3, position // count),
         max_index=tf.fill([batch], count - 1),
-        rounds=8,
+        rounds=ROUNDS,
     )
     return tf.gather(rows, shuffled)
 
@@ -73,6 +64,37 @@ def labelled_rows_per_batch(batch: int, labelled_share: float, *, has_unlabelled
     if not 0 < labelled_share <= 1:
         raise ValueError(f"labelled_share is {labelled_share}; it must be in (0, 1].")
     return max(1, round(batch * labelled_share)) if has_unlabelled else batch
+
+
+def mixed_places(batch: int, labelled: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return where labelled rows stand in a batch: evenly among the others.
+
+    Args:
+      batch: rows N of the global batch.
+      labelled: how many of them are.
+
+    Returns:
+      (is_labelled_N, place_N): which rows are, and where each is found among the labelled rows
+      followed by the others.
+    """
+    # The i-th row is labelled where i · labelled / batch passes a whole number.
+    passed = np.arange(batch + 1) * labelled // batch
+    is_labelled_N = passed[1:] > passed[:-1]
+    place_N = np.argsort(np.argsort(~is_labelled_N, kind="stable"), kind="stable")
+    return is_labelled_N, place_N
+
+
+def odd_rows(seed: int, rows: int) -> np.ndarray:
+    """Return which rows are flipped in even epochs, about half; the others are in odd ones.
+
+    Args:
+      seed: of the shuffling.
+      rows: of the source.
+
+    Returns:
+      bool [rows].
+    """
+    return np.random.default_rng((seed, 2)).integers(0, 2, rows).astype(bool)
 
 
 def check_batch(batch: int, devices: int) -> None:
@@ -148,13 +170,9 @@ def train_batches(
     pools = []
     for number, (rows, count) in enumerate(((labelled, take), (unlabelled, batch - take))):
         if count:
-            key_Ex3 = _epoch_keys(stop_step * count // len(rows) + 1, seed, number)
+            key_Ex3 = epoch_keys(stop_step * count // len(rows) + 1, seed, number)
             pools.append((tf.constant(rows, tf.int64), tf.constant(key_Ex3), count))
-    # The i-th row is labelled where i · take / batch passes a whole number.
-    passed = np.arange(batch + 1) * take // batch
-    is_labelled_N = passed[1:] > passed[:-1]
-    # Labelled rows come first out of the pools: where each place of the batch finds its row.
-    place_N = np.argsort(np.argsort(~is_labelled_N, kind="stable"), kind="stable")
+    is_labelled_N, place_N = mixed_places(batch, take)
     size = batch // processes
     own = slice(process * size, (process + 1) * size)
     shape = (devices, size // devices)
@@ -167,8 +185,7 @@ def train_batches(
     rows = tf.data.Dataset.range(start_step, stop_step).map(rows_of)
     # The truth about unlabelled rows does not enter the batch, so no loss can read it.
     label_NxC, is_labelled_DxB = source.label_NxC, is_labelled_N[own].reshape(shape)
-    # Half of the rows are flipped in even epochs, the others in odd ones.
-    is_odd_R = np.random.default_rng((seed, 2)).integers(0, 2, len(source))
+    is_odd_R = odd_rows(seed, len(source))
     for step, (row_B, image) in enumerate(_read(source, rows), start=start_step):
         label = label_NxC[row_B].reshape(*shape, -1).astype(np.float32)
         flipped = {}

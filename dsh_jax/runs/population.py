@@ -265,21 +265,9 @@ class _Group:
 
     def _batches(self, stage: Stage, start: int) -> Iterator[pipeline.Batch]:
         """Yield what the points' single runs would see, [devices, points of a device, rows, …]."""
-        split, training = self._run.split, self._config.training
+        devices = 1 if self._spread else None
         streams = {
-            seed: pipeline.train_batches(
-                self._run.source,
-                split.labelled,
-                split.unlabelled[: None if stage.has_unlabelled else 0],
-                batch=stage.batch,
-                labelled_share=training.labelled_share,
-                devices=1 if self._spread else parallel.device_count(),
-                seed=seed,
-                start_step=start,
-                stop_step=stage.stop,
-                columns=self._run.columns(),
-                flips=self._config.augment.flip_by_epoch,
-            )
+            seed: self._run.batches(stage, start, seed=seed, devices=devices)
             for seed in {point.config.seed for point in self._points}
         }
         for _ in range(start, stage.stop):

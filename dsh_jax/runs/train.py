@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Generator, Mapping, Sequence
 from typing import Any
 
 import jax
@@ -14,7 +14,7 @@ from etils import epath
 from ml_collections import ConfigDict
 
 from dsh_jax import parallel
-from dsh_jax.data import pipeline, splits
+from dsh_jax.data import splits
 from dsh_jax.evaluation import results
 from dsh_jax.evaluation.encode import encode_rows
 from dsh_jax.runs import evaluate
@@ -185,44 +185,31 @@ class _Loop:
         """Return the state after the stage, or where it was stopped, and the steps done."""
         stage, first = self._stage, int(state.step)
         training = self._config.training
-        batches = parallel.prefetch(
-            pipeline.train_batches(
-                self._run.source,
-                self._run.split.labelled,
-                self._run.split.unlabelled[: None if stage.has_unlabelled else 0],
-                batch=stage.batch,
-                labelled_share=training.labelled_share,
-                devices=parallel.device_count(),
-                seed=self._config.seed,
-                start_step=first,
-                stop_step=stage.stop,
-                process=parallel.process_index(),
-                processes=parallel.process_count(),
-                columns=self._run.columns(),
-                flips=self._config.augment.flip_by_epoch,
-            )
-        )
         validate_every = (
             duration(self._config.evaluation, "validate_every", self._run.steps_per_epoch)
             or stage.stop
         )
         progress = writers.progress_reports(self._run.stages[-1].stop)
         pace = Pace(stage.batch)
-        unread: list[tuple[int, Any]] = []
+        unread: list[tuple[int, int, Any]] = []
+        compiled: set[int] = set()
         step = first
+        advances = self._advances(first, (training.log_every_steps, validate_every), stop_step)
         try:
-            for step, batch in enumerate(batches, start=first + 1):
+            for step, count, advance in advances:
                 if self._profile is not None:
                     self._profile(step - first)
-                state, metrics = stage.step(state, batch)
-                if step == first + 1:
-                    jax.block_until_ready(metrics)
-                    logging.info("first step, with its compilation: %.1f s", pace.pause())
+                state, metrics = advance(state)
+                if count in compiled:
+                    pace.step(count)
                 else:
-                    pace.step()
+                    jax.block_until_ready(metrics)
+                    what = "step, with its" if count == 1 else f"{count} steps, with their"
+                    logging.info("first %s compilation: %.1f s", what, pace.pause())
+                    compiled.add(count)
                 # Step N is on its way: reading step N−1 now never stalls the devices.
                 self._read(unread)
-                unread = [(step, metrics)]
+                unread = [(step, count, metrics)]
                 progress(step)
                 # First: every process must ask at every step.
                 stopping = self._interruption.reached(step) or step in (stage.stop, stop_step)
@@ -240,13 +227,41 @@ class _Loop:
                 if stopping:
                     break
         finally:
-            batches.close()
+            advances.close()
         return state, step
 
-    def _read(self, unread: list[tuple[int, Any]]) -> None:
+    def _advances(
+        self, first: int, ends: Sequence[int], stop_step: int | None
+    ) -> Generator[tuple[int, int, Callable], None, None]:
+        """Yield ways to go on: the step that each reaches, in how many steps, and the way.
+
+        Several steps are one program where the data lie on an accelerator; none passes a multiple
+        of `ends`, where something is done between steps.
+        """
+        run, stage = self._run, self._stage
+        if not run.is_resident:
+            with contextlib.closing(parallel.prefetch(run.batches(stage, first))) as batches:
+                for step, batch in enumerate(batches, start=first + 1):
+                    yield step, 1, lambda state, batch=batch: stage.step(state, batch)
+            return
+        assert stage.steps is not None
+        arrays, step = run.arrays(stage), first
+        together = self._config.training.log_every_steps if parallel.scans_fast() else 1
+        while step < stage.stop:
+            due = [(step // end + 1) * end for end in ends]
+            due += [stop for stop in (stop_step, stage.stop) if stop is not None and stop > step]
+            count = together if step + together <= min(due) else 1
+            step += count
+            steps = stage.steps(count)
+            yield step, count, lambda state, steps=steps: steps(state, arrays)
+
+    def _read(self, unread: list[tuple[int, int, Any]]) -> None:
         """Fetch metrics from the devices; raise where one is not finite."""
-        for step, metrics in unread:
-            self._journal.note(step, jax.device_get(metrics))
+        for last, count, metrics in unread:
+            found = {name: np.reshape(x, count) for name, x in jax.device_get(metrics).items()}
+            for i in range(count):
+                metrics_i = {name: value[i] for name, value in found.items()}
+                self._journal.note(last - count + 1 + i, metrics_i)
 
     def _record(self, step: int, speed: Mapping[str, float]) -> None:
         """Write the means since the last time, and say them."""

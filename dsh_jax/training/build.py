@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -14,7 +15,7 @@ from ml_collections import ConfigDict
 
 from dsh_jax import parallel
 from dsh_jax.augment import network_input
-from dsh_jax.data import cache, pipeline, protocols, sources, splits
+from dsh_jax.data import cache, pipeline, protocols, resident, sources, splits
 from dsh_jax.data.source import Source
 from dsh_jax.evaluation.encode import make_encoder
 from dsh_jax.evaluation.views import VIEWS
@@ -164,6 +165,9 @@ class Run:
       columns: returns what batches hold besides images and labels, see `deep.columns`.
       prior_C: share of the labelled rows that have each class.
       begun: returns a state that begins with what a pretrained network knows.
+      labelled_share: of a batch.
+      flips: whether every other epoch mirrors a row, see `pipeline.train_batches`.
+      is_resident: whether the images lie on the devices, see `resident.fits`.
     """
 
     source: Source
@@ -177,6 +181,68 @@ class Run:
     columns: Callable[[], dict[str, np.ndarray]] = dict
     prior_C: np.ndarray | None = None
     begun: Callable[[TrainState], TrainState] = lambda state: state
+    labelled_share: float = 1.0
+    flips: bool = False
+    is_resident: bool = False
+
+    def batches(
+        self,
+        stage: Stage,
+        start_step: int,
+        *,
+        seed: int | None = None,
+        devices: int | None = None,
+    ) -> Iterator[pipeline.Batch]:
+        """Yield this process's batches of a stage, see `pipeline.train_batches`.
+
+        Args:
+          stage: one of `stages`.
+          start_step: the first step.
+          seed: in place of the run's.
+          devices: among which batches are shared out, in place of all of this process.
+        """
+        return pipeline.train_batches(
+            self.source,
+            self.split.labelled,
+            self._unlabelled(stage),
+            batch=stage.batch,
+            labelled_share=self.labelled_share,
+            devices=devices or parallel.device_count(),
+            seed=self.seed if seed is None else seed,
+            start_step=start_step,
+            stop_step=stage.stop,
+            process=parallel.process_index(),
+            processes=parallel.process_count(),
+            columns=self.columns(),
+            flips=self.flips,
+        )
+
+    def arrays(self, stage: Stage) -> dict[str, Any]:
+        """Return what a stage's `steps` read, on the devices.
+
+        Args:
+          stage: one of `stages`.
+        """
+        pools = resident.pools_of(
+            self.split.labelled,
+            self._unlabelled(stage),
+            batch=stage.batch,
+            labelled_share=self.labelled_share,
+            seed=self.seed,
+            stop_step=stage.stop,
+        )
+        return {**self._rows, **parallel.replicate(pools)}
+
+    @functools.cached_property
+    def _rows(self) -> dict[str, Any]:
+        """The images and labels, placed once for all stages."""
+        rows = resident.rows_of(
+            self.source, seed=self.seed, columns=self.columns(), flips=self.flips
+        )
+        return parallel.replicate(rows)
+
+    def _unlabelled(self, stage: Stage) -> np.ndarray:
+        return self.split.unlabelled[: None if stage.has_unlabelled else 0]
 
     def initial_state(self, step: int = 0, *, seed: int | None = None) -> TrainState:
         """Return an untrained state with the optimizer of the stage that made `step`.
@@ -323,4 +389,7 @@ def build(config: ConfigDict) -> Run:
         columns=columns,
         prior_C=prior_C,
         begun=begun,
+        labelled_share=training.labelled_share,
+        flips=config.augment.flip_by_epoch,
+        is_resident=resident.fits(source, config.data.resident, parallel.device_memory()),
     )

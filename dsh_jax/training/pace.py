@@ -21,10 +21,14 @@ class Pace:
         self._seconds: list[float] = []
         self._last = time.monotonic()
 
-    def step(self) -> None:
-        """Note the end of a step."""
+    def step(self, count: int = 1) -> None:
+        """Note the end of a step, or of several that were made together.
+
+        Args:
+          count: how many.
+        """
         now = time.monotonic()
-        self._seconds.append(now - self._last)
+        self._seconds += [(now - self._last) / count] * count
         self._last = now
 
     def pause(self) -> float:

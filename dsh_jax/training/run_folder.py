@@ -158,6 +158,7 @@ ADDED = (
     ("semi", "similarity", 0.0),
     ("semi", "similarity_temperature", 0.1),
     ("semi", "labels_first_steps", 0),
+    ("data", "resident", "off"),
 )
 
 

@@ -15,6 +15,7 @@ from ml_collections import ConfigDict
 from dsh_jax import parallel
 from dsh_jax.augment import augment
 from dsh_jax.data.pipeline import labelled_rows_per_batch
+from dsh_jax.data.resident import batch_at
 from dsh_jax.losses import semi
 from dsh_jax.losses.objectives import autoencoder_objective, hashing_objective
 from dsh_jax.methods import deep
@@ -40,6 +41,8 @@ class Stage:
       name: `autoencoder`, `labels`, `hashing` or `joint`.
       start, stop: its steps, stop exclusive.
       step: the mapped `(state, batch) -> (state, metrics)`; of `one_device_stages` not mapped.
+      steps: `count -> (state, arrays) -> (state, metrics)`, the mapped steps on resident data, see
+        `parallel.parallel_steps`; of `one_device_stages` none.
       optimizer: to start its state with.
       batch: rows of its batches.
       has_unlabelled: whether unlabelled rows are in them, where there are any.
@@ -52,6 +55,7 @@ class Stage:
     optimizer: Any
     batch: int
     has_unlabelled: bool = True
+    steps: Callable[[int], Callable] | None = None
 
 
 def augmentation(
@@ -140,9 +144,20 @@ def make_stages(
       ValueError: for an unknown mode, training without steps, or a bad option.
     """
     return [
-        dataclasses.replace(stage, step=parallel.parallel_step(stage.step))
+        _mapped(stage, config.training.labelled_share)
         for stage in one_device_stages(config, model, steps_per_epoch, multilabel, prior_C)
     ]
+
+
+def _mapped(stage: Stage, labelled_share: float) -> Stage:
+    sample = functools.partial(
+        batch_at,
+        batch=stage.batch,
+        labelled_share=labelled_share,
+        devices=parallel.global_device_count(),
+    )
+    steps = functools.cache(functools.partial(parallel.parallel_steps, stage.step, sample))
+    return dataclasses.replace(stage, step=parallel.parallel_step(stage.step), steps=steps)
 
 
 def one_device_stages(

@@ -5,6 +5,7 @@ import os
 import shutil
 import signal
 
+import chex
 import jax
 import numpy as np
 import pytest
@@ -12,6 +13,7 @@ import tiny
 from clu import periodic_actions
 from etils import epath
 
+from dsh_jax import parallel
 from dsh_jax.augment import pad_small, to_unit
 from dsh_jax.data import splits
 from dsh_jax.network.whitening import whitening_kernel
@@ -169,9 +171,9 @@ def unlucky_run(tmp_path_factory):
             if step == 9:
                 os.kill(os.getpid(), signal.SIGTERM)
 
-    original, run = train.pipeline.train_batches, build.build(tiny.joint())
+    original, run = build.pipeline.train_batches, build.build(tiny.joint(data__resident="off"))
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(train.pipeline, "train_batches", broken)
+        patch.setattr(build.pipeline, "train_batches", broken)
         with pytest.raises(FloatingPointError) as error:
             train.train(tiny.joint(), folder, described=run)
     recorded = [step for step, _ in training_records(folder)]
@@ -205,6 +207,40 @@ def test_a_signal_saves_and_stops(unlucky_run):
 def test_the_same_command_completes_the_run_as_if_nothing_had_happened(unlucky_run, joint_run):
     assert unlucky_run["completed"] is True
     assert_same_end(tiny.joint(), unlucky_run["folder"], joint_run[0])
+
+
+@pytest.fixture(scope="module")
+def chunked_run(tmp_path_factory):
+    """The joint run in programs of three steps where nothing is due between them."""
+    config = tiny.joint(training__log_every_steps=3)
+    folder = epath.Path(tmp_path_factory.mktemp("chunked"))
+    counts, original = [], parallel.parallel_steps
+
+    def counted(step, sample, count):
+        counts.append(count)
+        return original(step, sample, count)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(parallel, "scans_fast", lambda: True)
+        patch.setattr(parallel, "parallel_steps", counted)
+        assert not train.train(config, folder, stop_step=3)
+        assert train.train(config, folder)
+    return config, folder, counts
+
+
+def test_several_steps_in_one_program_are_those_steps(chunked_run, joint_run):
+    config, folder, counts = chunked_run
+    assert counts == [3, 1]  # compiled: from 0 to 3, and one by one from the resume on
+    (step, state), (_, wanted) = last_state(config, folder), last_state(config, joint_run[0])
+    assert step == 10
+    chex.assert_trees_all_close(state, wanted, rtol=1e-3, atol=1e-4)
+
+
+def test_their_records_are_the_means_of_all_steps(chunked_run, joint_run):
+    records, single = training_records(chunked_run[1]), dict(training_records(joint_run[0]))
+    parts = {3: (1, 2, 3), 6: (4, 5, 6), 9: (7, 8, 9), 10: (10,)}
+    wanted = [(last, np.mean([single[step] for step in part])) for last, part in parts.items()]
+    np.testing.assert_allclose(records, wanted, rtol=1e-4)
 
 
 def test_signals_are_given_back(unlucky_run):
