@@ -10,6 +10,7 @@ import contextlib
 import hashlib
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any, NamedTuple
 
 import jax
@@ -61,8 +62,11 @@ class Checkpoints:
         def metric(metrics: dict[str, float]) -> float:
             return metrics[METRIC]
 
+        # Hashing a state takes as long as many steps: not in the thread that trains.
+        self._pool = ThreadPoolExecutor(1, thread_name_prefix="checkpoint")
+        self._saving: Future | None = None
         # Without best_fn Orbax writes no metrics, and best_step() is silently the latest.
-        self._manager = ocp.CheckpointManager(
+        self._all = ocp.CheckpointManager(
             self._directory,
             # Named now, so that a manager that has not saved yet can read what is there.
             item_handlers=ocp.StandardCheckpointHandler(),
@@ -97,14 +101,33 @@ class Checkpoints:
         Raises:
           OSError: where this state or the one before cannot be written.
         """
-        host = jax.device_get(state)
-        with self._clear_errors():
-            self._manager.save(
+        host = jax.device_get(state)  # now: the next step takes the state's memory
+
+        def write() -> None:
+            self._all.save(
                 step,
                 args=ocp.args.StandardSave(host),
                 metrics={METRIC: float(validation_map)},
                 custom_metadata={"digest": digest(host), "extra": dict(extra or {})},
             )
+
+        with self._clear_errors():
+            self._settle()
+            self._saving = self._pool.submit(write)
+            if parallel.process_count() > 1:  # they meet in it: no step may come between
+                self._settle()
+
+    @property
+    def _manager(self) -> ocp.CheckpointManager:
+        """Orbax's, to which the last state was handed over."""
+        self._settle()
+        return self._all
+
+    def _settle(self) -> None:
+        """Wait until the last state is Orbax's; raise what stopped it."""
+        saving, self._saving = self._saving, None
+        if saving is not None:
+            saving.result()
 
     def latest_step(self) -> int | None:
         """Return the newest saved step, or None."""
@@ -207,8 +230,11 @@ class Checkpoints:
 
     def close(self) -> None:
         """Finish the saves and let go of the folder."""
-        with self._clear_errors():
-            self._manager.close()
+        with self._clear_errors(), self._pool:
+            try:
+                self._settle()
+            finally:
+                self._all.close()
 
     @contextlib.contextmanager
     def _clear_errors(self) -> Iterator[None]:
