@@ -105,7 +105,7 @@ def row_of(
         missing = (
             f"{len(reasons)} runs without result, such as {': '.join(next(iter(reasons.items())))}"
         )
-    is_unsupervised = method in ("lsh", "sh", "itq") and row not in config.fc7_rows
+    is_unsupervised = method in ("lsh", "sh", "itq", "bihalf") and row not in config.fc7_rows
     return Row(name, protocol, features, 0 if is_unsupervised else labels, found, missing)
 
 

@@ -21,6 +21,7 @@ which take any `features`:
     spectral  spectral hashing
     itq       iterative quantization
     sdh       supervised discrete hashing
+    bihalf    half of a batch's bits are 1
     pca       the principal axes that two of them start from
     rows      sums over more rows than fit into memory
 """

@@ -19,7 +19,7 @@ from dsh_jax import codes, parallel
 from dsh_jax.data import splits
 from dsh_jax.data.source import Source
 from dsh_jax.evaluation import results
-from dsh_jax.methods import features, itq, lsh, sdh
+from dsh_jax.methods import bihalf, features, itq, lsh, sdh
 from dsh_jax.methods.features import gist, matconvnet, vggf
 from dsh_jax.methods.shallow import METHODS
 from dsh_jax.network.backbones import BACKBONES
@@ -155,6 +155,8 @@ def fit(
             sigma=options.sigma or None,
             restart=options.restart,
         )
+    elif config.method == "bihalf":
+        parameters = bihalf.fit(key, train_NxD, bits, steps=options.steps, center=options.center)
     else:
         parameters = method.fit(key, train_NxD, bits)
     return method.encode, parameters

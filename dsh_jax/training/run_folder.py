@@ -144,6 +144,7 @@ ADDED = (
     ("model", "weights", ""),
     ("model", "side", 0),
     ("shallow", "side", 0),
+    ("shallow", "steps", 4000),
     ("model", "frozen_norms", True),
     ("data", "features_path", ""),
     ("optimizer", "backbone_factor", 0.1),

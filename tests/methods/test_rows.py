@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from dsh_jax.methods import itq, lsh, sdh, spectral
+from dsh_jax.methods import bihalf, itq, lsh, sdh, spectral
 from dsh_jax.methods.rows import map_blocks, sum_blocks
 
 BITS = 6
@@ -23,6 +23,7 @@ FITS = {
     "spectral": (spectral.fit, spectral.encode),
     "itq": (itq.fit, itq.encode),
     "sdh": (fit_sdh, sdh.encode),
+    "bihalf": (functools.partial(bihalf.fit, center=True, steps=100), bihalf.encode),
 }
 every_method = pytest.mark.parametrize(("fit", "encode"), FITS.values(), ids=FITS)
 

@@ -30,7 +30,7 @@ def source():
 
 
 @pytest.mark.parametrize(
-    ("method", "least"), [("lsh", 0.2), ("sh", 0.3), ("itq", 0.4), ("sdh", 0.75)]
+    ("method", "least"), [("lsh", 0.2), ("sh", 0.3), ("itq", 0.4), ("sdh", 0.75), ("bihalf", 0.4)]
 )
 def test_a_run_is_fitted_ranked_and_written(source, tmp_path, method, least):
     config = config_of(method)
