@@ -41,12 +41,13 @@ def get_config(variant: str = "intended") -> ConfigDict:
     data.labels_path = ""  # of the lists' folder or the CSV file, where they are not in data_dir
     data.concepts = 0  # mirflickr: 24 | 38 | 14; nuswide: 21 | 81; 0: the first of them
     data.separator = "|"  # between the labels of a CSV row
+    data.label_column = ""  # of parquet, where several columns could hold classes
     data.path_prefix = ""  # taken off the front of each path in lists
     data.skip = ""  # comma list of missing, corrupt, duplicate: leave out and count, else an error
     data.image_size = 0  # side to which images are brought; photographs need it, e.g. 64, 128, 224
     data.fit = "squash"  # squash all of a photograph into the square | crop its middle
     data.cache = "auto"  # of decoded photographs: memory | disk | none | auto (memory up to 4 GiB)
-    data.cache_dir = ""  # folder for `disk`
+    data.cache_dir = ""  # folder for `disk`, and for what parquet and webdataset unpack
     # Whether images in an array lie on the devices, and batches are drawn there: auto (up to a
     # quarter of their memory) | on | off.
     data.resident = "auto"

@@ -1,7 +1,7 @@
 """Images with labels, who is what in an experiment, and batches; through tf.data.
 
-sources    every data set by name; mirflickr, nuswide, cifar, tfds, folder, lists, table, arrays
-           read one kind each
+sources    every data set by name; mirflickr, nuswide, cifar, tfds, folder, lists, table, packs,
+           arrays read one kind each
 source     their one form
 images     arrays, or files decoded as they are read
 files      files of images: bad ones named or left out
@@ -12,4 +12,5 @@ sampling   draws of rows
 splits     a choice of rows: checked, hashed, saved
 summary    what a split holds, in numbers
 pipeline   batches: stateless for training, padded and masked for evaluation
+resident   the same batches from arrays on the devices; shuffle draws their rows
 """

@@ -12,6 +12,7 @@ from dsh_jax.data.images import ArrayImages
 from dsh_jax.data.lists import lists
 from dsh_jax.data.mirflickr import mirflickr
 from dsh_jax.data.nuswide import nuswide
+from dsh_jax.data.packs import parquet, webdataset
 from dsh_jax.data.source import Source, multi_hot
 from dsh_jax.data.table import table
 from dsh_jax.data.tfds import tfds_classification
@@ -56,13 +57,15 @@ def load(
     separator: str = "|",
     path_prefix: str = "",
     skip: str = "",
+    label_column: str = "",
+    cache_dir: str = "",
 ) -> Source:
     """Return the named source.
 
     Args:
-      name: `digits`; `mirflickr` or `nuswide` in their native layouts; `lists`, `folder` or `csv`
-        of any images; `npz`, `cifar-python`, `cifar-bin` or `idx`; else the name of a TensorFlow
-        Datasets set of image classification.
+      name: `digits`; `mirflickr` or `nuswide` in their native layouts; `lists`, `folder`, `csv`,
+        `parquet` or `webdataset` of any images; `npz`, `cifar-python`, `cifar-bin` or `idx`; else
+        the name of a TensorFlow Datasets set of image classification.
       data_dir: folder of the files, the file itself for `npz`; see each source.
       labels_path: folder of `lists`, file of `csv`.
       image_size: side that images are brought to, pixels; 0 keeps that of arrays and TFDS sets.
@@ -71,6 +74,8 @@ def load(
       separator: between labels in `csv`.
       path_prefix: what `lists` and `csv` remove from the front of paths.
       skip: which bad files are left out, see `files.file_source`.
+      label_column: of `parquet`.
+      cache_dir: folder to which `parquet` and `webdataset` are unpacked.
 
     Returns:
       Source.
@@ -81,12 +86,15 @@ def load(
     """
     photos = {"image_size": image_size, "fit": fit, "skip": skip}
     paths = {"labels_path": labels_path, "path_prefix": path_prefix}
+    packed = {"cache_dir": cache_dir}
     files = {
         "mirflickr": lambda: mirflickr(data_dir, concepts=concepts or 24, **photos),
         "nuswide": lambda: nuswide(data_dir, concepts=concepts or 21, **photos),
         "lists": lambda: lists(data_dir, **paths, **photos),
         "folder": lambda: folder(data_dir, **photos),
         "csv": lambda: table(data_dir, separator=separator, **paths, **photos),
+        "parquet": lambda: parquet(data_dir, label_column=label_column, **packed, **photos),
+        "webdataset": lambda: webdataset(data_dir, **packed, **photos),
     }
     arrays = {
         "npz": lambda: npz(data_dir),

@@ -58,6 +58,8 @@ def load_source(config: ConfigDict) -> Source:
         separator=data.separator,
         path_prefix=data.path_prefix,
         skip=data.skip,
+        label_column=data.label_column,
+        cache_dir=data.cache_dir,
     )
     source = cache.cached(source, cache=data.cache, cache_dir=data.cache_dir, skip=data.skip)
     return with_features(config, source)

@@ -147,6 +147,7 @@ ADDED = (
     ("shallow", "steps", 4000),
     ("model", "frozen_norms", True),
     ("data", "features_path", ""),
+    ("data", "label_column", ""),
     ("optimizer", "backbone_factor", 0.1),
     *((section, "shift_border", "zeros") for section in ("augment", "strong")),
     *((section, "flip_by_epoch", False) for section in ("augment", "strong")),

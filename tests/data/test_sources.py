@@ -137,7 +137,8 @@ def test_arrays_keep_their_size(cats_and_dogs):
 def test_an_unknown_name_is_answered_with_all_of_ours(tmp_path):
     message = (
         "unknown data set 'mirflicker': data.name must be one of digits, mirflickr, nuswide, "
-        "lists, folder, csv, npz, cifar-python, cifar-bin, idx, or a .*; near ones: mirflickr"
+        "lists, folder, csv, parquet, webdataset, npz, cifar-python, cifar-bin, idx, or a .*; near "
+        "ones: mirflickr"
     )
     with pytest.raises(ValueError, match=message):
         sources.load("mirflicker", data_dir=str(tmp_path))
