@@ -4,6 +4,7 @@ python -m experiments.evaluate --workdir=runs/mnist-48
 python -m experiments.evaluate --workdir=runs/mnist-48 --on=configs/digits.py
 python -m experiments.evaluate --workdir=runs/mnist-48 --views=6
 python -m experiments.evaluate --codes=codes.npz --k=100,1000 --presets=hashnet@5000,orthohash
+python -m experiments.evaluate --codes=runs/mnist-48/eval/5860.npz --cost
 
 --on takes the config of another data set, and --on.data.data_dir=… and the like change its
 settings: the run's network encodes the images, none of which it was trained on. The numbers go to
@@ -11,6 +12,9 @@ the run's eval/on_digits.json, and the report shows them.
 
 --views averages the logits of several views of each image before a bit is read, see
 evaluation.views in configs/default.py; the numbers stand in the place of the evaluation before.
+
+--cost searches the codes with all of them compared, by hash tables and by FAISS, and says what each
+finds of the 100 nearest, how many codes it compares and how long a query takes, on one core.
 
 Which files --codes takes is said in `dsh_jax.evaluation.code_files.load`.
 """
@@ -20,6 +24,7 @@ import inspect
 import json
 from collections.abc import Callable
 
+import numpy as np
 from absl import app, flags, logging
 from etils import epath
 from ml_collections import config_flags
@@ -27,6 +32,7 @@ from ml_collections import config_flags
 from dsh_jax import codes, plots
 from dsh_jax.evaluation import code_files, results
 from dsh_jax.evaluation.code_set import CodeSet
+from dsh_jax.index import cost
 from dsh_jax.methods.shallow import METHODS
 from dsh_jax.metrics import presets
 from dsh_jax.report import other_data
@@ -50,8 +56,14 @@ _PRESETS = flags.DEFINE_list(
     "presets", [], "mAP as others print it, such as hashnet@5000; see docs/metrics.md."
 )
 _OUT = flags.DEFINE_string("out", None, "Folder of the results; without it, next to the codes.")
+_COST = flags.DEFINE_bool("cost", False, "Say what a search of the codes costs, and what it finds.")
+_COST_QUERIES = flags.DEFINE_integer("cost_queries", 500, "Queries for that.", lower_bound=1)
 _ALLOW_OVERLAP = flags.DEFINE_bool("allow_overlap", False, "Take queries that the database holds.")
-OF_CODES = ("database", "bits", "k", "presets", "out", "allow_overlap")
+OF_CODES = (
+    *("database", "bits", "k", "presets", "out", "allow_overlap"),
+    *("cost", "cost_queries"),
+)
+NEAREST = 100  # that --cost looks for
 
 flags.mark_flags_as_mutual_exclusive(["workdir", "codes"], required=True)
 flags.register_validator(
@@ -128,7 +140,42 @@ def evaluate_codes(path: epath.Path) -> None:
     plots.save_lines(out / "precision_recall.png", title, [radii], **plots.PRECISION_RECALL)
     ranks = plots.precision_at(name, result.metrics)
     plots.save_lines(out / "precision_at_k.png", title, [ranks], **plots.PRECISION_AT)
+    if _COST.value:
+        write_costs(out, title, found)
     print(f"results: {out}")
+
+
+def write_costs(out: epath.Path, title: str, found: CodeSet) -> None:
+    """Print what searches cost; write the numbers and a plot."""
+    rows = np.random.default_rng(0).permutation(len(found.query_QxW))[: _COST_QUERIES.value]
+    k = min(NEAREST, len(found.database_RxW))
+    measured = cost.costs(
+        found.query_QxW[rows],
+        found.query_label_QxC[rows],
+        found.database_RxW,
+        found.database_label_RxC,
+        bits=found.bits,
+        k=k,
+    )
+    print(f"{cost.table(measured)}\n")
+    numbers = [dataclasses.asdict(one) for one in measured]
+    (out / "cost.json").write_text(json.dumps(numbers, indent=2) + "\n")
+    curves = []
+    for method in dict.fromkeys(one.method for one in measured):
+        of_method = [one for one in measured if one.method == method]
+        x = np.array([max(one.compared, 1e-5) for one in of_method])
+        curves.append(plots.Curve(method, x, np.array([one.recall for one in of_method])))
+    plots.save_lines(out / "cost.png", title, curves, **cost_axes(k))
+
+
+def cost_axes(k: int) -> dict:
+    """Return the axes of the plot of costs."""
+    return {
+        "xlabel": "share of the codes that are compared",
+        "xscale": "log",
+        "ylabel": f"share of the {k} nearest that are found",
+        "ylim": plots.SHARE,
+    }
 
 
 def parse_preset(text: str) -> tuple[Callable[..., float], dict[str, int]]:

@@ -37,9 +37,8 @@ def evaluated(arrays, tmp_path_factory):
     """Results made by the command: (folder of the codes, process)."""
     folder = epath.Path(tmp_path_factory.mktemp("codes"))
     np.savez(folder / "tiny.npz", **arrays)
-    process = command(
-        "evaluate", f"--codes={folder / 'tiny.npz'}", "--k=1,5,20", "--presets=hashnet@9,talr"
-    )
+    flags = "--k=1,5,20", "--presets=hashnet@9,talr", "--cost", "--cost_queries=3"
+    process = command("evaluate", f"--codes={folder / 'tiny.npz'}", *flags)
     assert process.returncode == 0, process.stderr
     return folder, process
 
@@ -79,6 +78,15 @@ def test_numbers_are_those_of_retrieve(written, result):
     np.testing.assert_allclose(written["recall_D"], result.recall_D, atol=1e-6)
 
 
+def test_costs_are_said_and_written(evaluated):
+    folder, process = evaluated
+    costs = json.loads((folder / "tiny.npz-evaluation" / "cost.json").read_text())
+    assert costs[0]["method"] == "all codes"
+    assert {"lookup within a radius", "locality-sensitive"} <= {one["method"] for one in costs}
+    said = [line for line in process.stdout.splitlines() if line.startswith("all codes")]
+    assert [line.split()[2:4] for line in said] == [["1.000", f"{costs[0]['precision']:.3f}"]]
+
+
 def test_a_radius_that_holds_nothing_is_null(written, result):
     nothing = np.isnan(result.precision_D)
     assert nothing.any()
@@ -104,8 +112,9 @@ def test_plots_are_images(evaluated):
     folder, _ = evaluated
     out = folder / "tiny.npz-evaluation"
     names = sorted(file.name for file in out.iterdir())
-    assert names == ["metrics.json", "precision_at_k.png", "precision_recall.png"]
-    for name in names[1:]:
+    pictures = ["cost.png", "precision_at_k.png", "precision_recall.png"]
+    assert names == sorted(["cost.json", "metrics.json", *pictures])
+    for name in pictures:
         with Image.open(out / name) as image:
             image.verify()
             assert image.format == "PNG"
