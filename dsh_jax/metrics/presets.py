@@ -64,6 +64,49 @@ def orthohash(query, query_label, database, database_label, *, bits, k=None) -> 
     return _mean(_ap_in_topk(query, query_label, database, database_label, bits, k)[0])
 
 
+def csq(query, query_label, database, database_label, *, bits, k=None) -> float:
+    """Return mAP@k as CSQ prints it: OrthoHash's, but a query without a label is left out.
+
+    AP@k is divided by the relevant items among the first k; a query that has labels but no hit
+    counts as 0. NaN if no query has a label.
+    Differs from ours: that, and the stable order in place of tie-aware (theirs is undefined).
+
+    Args, Returns, Raises: see the top of the file; k: ranks, the whole database by default.
+
+    Source: Yuan, Wang, Zhang, Tay, Jie, Liu and Feng, CVPR 2020;
+    github.com/yuanli2333/Hadamard-Matrix-for-hashing, test.py.
+    """
+    ap_Q, _, _ = _ap_in_topk(query, query_label, database, database_label, bits, k)
+    return _mean(ap_Q[(np.asarray(query_label) > 0).any(axis=1)])
+
+
+def area_rp(query, query_label, database, database_label, *, bits) -> float:
+    """Return the area under precision and recall as `area_RP.m` of MATLAB programs prints it.
+
+    By trapezoids over the radii 0, 1, … below the largest distance that occurs, of the pairs of all
+    queries together; from recall 0 to that of the first radius the precision is that radius's.
+    Printed as "mAP", but it is none: long rankings weigh more, and the curve may end before recall
+    1. NaN where no pair is relevant or all are at distance 0.
+
+    Args, Returns, Raises: see the top of the file.
+
+    Source: `recall_precision.m` and `area_RP.m`, which go round with programs of spectral hashing,
+    ITQ and their successors, such as github.com/bobomain/Semisupervised_NTH.
+    """
+    counts = distance_counts(query, query_label, database, database_label, bits=bits)
+    total_D, relevant_D = (np.sum(count_QxD, axis=0, dtype=np.int64) for count_QxD in counts)
+    radii = np.max(np.flatnonzero(total_D), initial=0)
+    within_R, hits_R = np.cumsum(total_D)[:radii], np.cumsum(relevant_D)[:radii]
+    is_filled_R = within_R > 0
+    if not is_filled_R.any() or not relevant_D.any():
+        return float("nan")
+    precision_R = hits_R[is_filled_R] / within_R[is_filled_R]
+    recall_R = hits_R[is_filled_R] / relevant_D.sum()
+    # Of radii with one recall the first counts; an empty ball has the precision of the next.
+    recall_N, first_N = np.unique(np.append(0, recall_R), return_index=True)
+    return float(np.trapezoid(np.append(precision_R[0], precision_R)[first_N], recall_N))
+
+
 def yang_precision(query, query_label, database, database_label, *, bits, k=1000) -> float:
     """Return mAP@k as `precision.m` of Yang, Lin and Chen prints it, by default of 1,000 ranks.
 
@@ -126,6 +169,8 @@ def printed(query, query_label, database, database_label, *, bits) -> float:
 
 
 PRESETS = {
+    "area_rp": area_rp,
+    "csq": csq,
     "deephash_pytorch": deephash_pytorch,
     "hashnet": hashnet,
     "orthohash": orthohash,

@@ -107,6 +107,7 @@ def shared_label_counts(
     """
     query_QxW, query_label_QxC = np.asarray(query_QxW), np.asarray(query_label_QxC)
     database_RxW, database_label_RxC = np.asarray(database_RxW), np.asarray(database_label_RxC)
+    check_packed(query_QxW, bits, "query")
     check_packed(database_RxW, bits, "database")
     check_labels(database_label_RxC, database_RxW, "database")
     rows = slice(None)

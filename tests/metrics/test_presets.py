@@ -80,6 +80,36 @@ def orthohash(arrays, k=None):
     return sum(kept) / len(kept)
 
 
+def csq(arrays, k=None):
+    values = []
+    for (_, relevant), label in zip(rankings(*arrays), arrays[1], strict=True):
+        if label.sum() == 0:
+            continue
+        found = precisions_at_hits(relevant[:k])
+        values.append(sum(found) / len(found) if found else 0)
+    return sum(values) / len(values)
+
+
+def area_rp(arrays):
+    pairs = [pair for one in rankings(*arrays) for pair in zip(*one, strict=True)]
+    good = sum(relevant for _, relevant in pairs)
+    recall, precision = [], []
+    for radius in range(max(distance for distance, _ in pairs)):  # not the largest itself
+        inside = [relevant for distance, relevant in pairs if distance <= radius]
+        recall.append(sum(inside) / good)
+        precision.append(sum(inside) / len(inside) if inside else math.nan)
+    if recall[0] != 0:
+        recall, precision = [0, *recall], [precision[0], *precision]
+    points = {}
+    for x, y in zip(recall, precision, strict=True):
+        points.setdefault(x, y)
+    x, y = zip(*sorted(points.items()), strict=True)
+    y = list(y)
+    for i in reversed(range(len(y))):
+        y[i] = y[i + 1] if math.isnan(y[i]) else y[i]
+    return sum((x[i + 1] - x[i]) * (y[i + 1] + y[i]) / 2 for i in range(len(x) - 1))
+
+
 def yang_precision(arrays, k=1000):
     ap = np.zeros(len(arrays[0]))
     for q, (_, relevant) in enumerate(rankings(*arrays)):
@@ -126,8 +156,11 @@ def printed(arrays):
     return total / len(arrays[0])
 
 
+WHOLE = "talr", "printed", "area_rp"  # without a cut
+
+
 def depths(name):
-    if name in ("talr", "printed"):
+    if name in WHOLE:
         return [{}]
     whole = [] if name == "yang_precision" else [{}]
     clipped = [{"k": 100}] if name in ("deephash_pytorch", "talr_cutoff") else []
@@ -149,13 +182,28 @@ def test_preset_is_the_convention(name, monkeypatch):
 def test_presets_differ_on_the_same_codes():
     arrays = case(0)
     values = {
-        name: preset(*arrays, bits=BITS, **({} if name in ("talr", "printed") else {"k": 4}))
+        name: preset(*arrays, bits=BITS, **({} if name in WHOLE else {"k": 4}))
         for name, preset in presets.PRESETS.items()
     }
     values["ours"] = float(metrics.average_precision(*distance_counts(*arrays, bits=BITS)).mean())
     # At one k these three agree: they differ in the default k and in the order of ties.
     assert values["orthohash"] == values["yang_precision"] == values["deephash_pytorch"]
     assert len({round(value, 6) for value in values.values()}) == len(values) - 2
+
+
+def test_a_query_without_a_label_is_left_out_by_csq_alone():
+    query, database = np.zeros((2, 1), np.uint8), np.array([[0], [1]], np.uint8)
+    arrays = query, np.array([[1], [0]]), database, np.ones((2, 1))
+    assert presets.csq(*arrays, bits=8) == 1
+    assert presets.orthohash(*arrays, bits=8) == 0.5
+    assert math.isnan(presets.csq(query[1:], np.zeros((1, 1)), *arrays[2:], bits=8))
+
+
+def test_an_area_without_radii_or_relevant_pairs_is_nan():
+    code, label = np.zeros((2, 1), np.uint8), np.ones((2, 1))
+    assert math.isnan(presets.area_rp(code, label, code, label, bits=8))  # all at distance 0
+    other = np.array([[1], [3]], np.uint8)
+    assert math.isnan(presets.area_rp(code, label, other, 0 * label, bits=8))
 
 
 def test_k_of_minus_1_drops_the_last_item():
