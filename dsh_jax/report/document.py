@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from etils import epath
 
+from dsh_jax.evaluation.by_class import ClassScore
 from dsh_jax.evaluation.confusion import Confusion
 from dsh_jax.plots import PRECISION_AT, PRECISION_RECALL, Curve
 from dsh_jax.report import figures, images, other_data, tables
@@ -26,6 +27,7 @@ def write_report(
     metrics: Mapping[str, Mapping[str, float]],
     precision_recall: Sequence[Curve],
     precision_at: Sequence[Curve],
+    by_class: Sequence[ClassScore],
     confusion: Confusion | None,
     plane: Plane | None,
     bit_mean: np.ndarray,
@@ -46,6 +48,7 @@ def write_report(
         metrics: protocol to measure to value; protocols are the columns of the table.
         precision_recall: lines with recall as x and precision as y, one point per Hamming radius.
         precision_at: lines with k as x, at least 1, and the precision among the first k as y.
+        by_class: mAP of the queries of each class.
         confusion: of classes among the neighbours, or None.
         plane: codes of database images, or None.
         bit_mean: float [K], mean of each bit, from 0 to 1.
@@ -60,6 +63,7 @@ def write_report(
     sections = {
         "Retrieval": _retrieval(metrics),
         "Precision": _precision(precision_recall, precision_at),
+        "Classes of the queries": _by_class(by_class),
         "Classes among the neighbours": _confusion(confusion),
         "Codes": _codes(plane, bit_mean, bits),
         "Training": _training(history),
@@ -97,6 +101,10 @@ def _precision(radii: Sequence[Curve], ranks: Sequence[Curve]) -> list[str]:
         name = "Precision among the first k database images"
         plots += figures.lines(name, ranks, size, **PRECISION_AT)
     return _grid(plots)
+
+
+def _by_class(scores: Sequence[ClassScore]) -> list[str]:
+    return [tables.by_class(scores)] if scores else []
 
 
 def _confusion(confusion: Confusion | None) -> list[str]:

@@ -6,6 +6,7 @@ import html
 import math
 from collections.abc import Mapping, Sequence
 
+from dsh_jax.evaluation.by_class import ClassScore
 from dsh_jax.evaluation.confusion import Confusion, most_confused
 
 MOST_CLASSES = 20  # of a confusion that is shown whole
@@ -79,6 +80,20 @@ def numbers(name: str, columns: Mapping[str, Mapping[str, float]], kind: str = "
         for number in dict.fromkeys(number for values in columns.values() for number in values)
     ]
     return table(name, ["Measure", *columns], rows, kind)
+
+
+def by_class(scores: Sequence[ClassScore]) -> str:
+    """Return the table of the queries' mAP by their classes."""
+    rows = [
+        [
+            one.name,
+            f"{one.queries:,}",
+            f"{one.map:.4f}",
+            "" if math.isnan(one.low) else f"{one.low:.4f} to {one.high:.4f}",
+        ]
+        for one in scores
+    ]
+    return table("mAP by class", ["Queries of", "Number", "mAP", "95 % interval"], rows)
 
 
 def confusion(shown: Confusion) -> str:

@@ -15,6 +15,7 @@ from dsh_jax import codes, plots, retrieval
 from dsh_jax.augment import pad_small
 from dsh_jax.data.source import Source
 from dsh_jax.evaluation import confusion
+from dsh_jax.evaluation.by_class import by_class
 from dsh_jax.network import backbones
 from dsh_jax.network.backbones import BACKBONES
 from dsh_jax.network.pretrained import FEATURES
@@ -268,6 +269,7 @@ def report_run(
         precision_at=[
             plots.precision_at(title, result.metrics) for title, result in results.items()
         ],
+        by_class=by_class(evaluation.results[headline].ap_Q, label["query"], source.label_names),
         confusion=confusion.of_codes(
             (query, label["query"]),
             (database, label[headline]),

@@ -12,6 +12,7 @@ import pytest
 from etils import epath
 from PIL import Image
 
+from dsh_jax.evaluation.by_class import ClassScore
 from dsh_jax.evaluation.confusion import Confusion
 from dsh_jax.plots import Curve
 from dsh_jax.report import code_statistics, tables
@@ -25,6 +26,7 @@ EMPTY = {
     "metrics": {},
     "precision_recall": [],
     "precision_at": [],
+    "by_class": [],
     "confusion": None,
     "plane": None,
     "bit_mean": np.zeros(0),
@@ -109,6 +111,10 @@ def _contents(**changed):
         },
         "precision_recall": [Curve("database=train", np.linspace(0, 1, 49), np.ones(49))],
         "precision_at": [Curve("database=train", k, 1 / k), Curve("database=unseen", k, 0.5 / k)],
+        "by_class": [
+            ClassScore("dog", 1, 0.5, np.nan, np.nan),
+            ClassScore("cat", 9, 0.8, 0.7, 0.9),
+        ],
         "confusion": _confusion(),
         "plane": _plane(),
         "bit_mean": np.linspace(0.4, 0.625, 48),
@@ -232,7 +238,14 @@ def test_every_section_has_a_link(text):
     page = Page(text)
     links = [attributes["href"].removeprefix("#") for attributes in page.every("a")]
     assert links == [attributes["id"] for attributes in page.every("section")]
-    assert len(set(links)) == len(re.findall("<h2>", text)) == 10
+    assert len(set(links)) == len(re.findall("<h2>", text)) == 11
+
+
+def test_classes_have_their_map_and_its_interval(text):
+    section = text.split("<h2>Classes of the queries</h2>")[1].split("</section>")[0]
+    dog, cat = re.findall('<tr>(<th scope="row">.*?)</tr>', section)
+    assert re.findall("<td>(.*?)</td>", dog) == ["1", "0.5000", ""]
+    assert re.findall("<td>(.*?)</td>", cat) == ["9", "0.8000", "0.7000 to 0.9000"]
 
 
 def test_same_input_gives_same_bytes(text, tmp_path):
@@ -253,7 +266,8 @@ def test_empty_parts_are_left_out(text, tmp_path):
     text = _write(tmp_path, **EMPTY)
     page = Page(text)
     assert full == [
-        *("Retrieval", "Precision", "Classes among the neighbours", "Codes", "Training"),
+        *("Retrieval", "Precision", "Classes of the queries", "Classes among the neighbours"),
+        *("Codes", "Training"),
         *("Queries and their nearest database images", "Images of other data sets"),
         *("Reconstructions", "Augmented training images", "Settings"),
     ]
