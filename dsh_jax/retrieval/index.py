@@ -85,7 +85,13 @@ class Index:
         return len(self.packed_RxW)
 
     def search(
-        self, query_QxW: Array, k: int, *, method: str = "auto", query_block: int = 64
+        self,
+        query_QxW: Array,
+        k: int,
+        *,
+        method: str = "auto",
+        query_block: int = 64,
+        pad: bool = False,
     ) -> tuple[np.ndarray, np.ndarray]:
         """Find the k nearest items of each query, exactly.
 
@@ -94,6 +100,8 @@ class Index:
           k: how many items to return, 1 to R.
           method: "groups" (up to 128 bits), "direct", "gpu", or the fastest by "auto".
           query_block: queries in work at a time; memory grows with it.
+          pad: whether k may be above R: then index -1 at distance 2^31 - 1 stands for what is not
+            there, as FAISS has it.
 
         Returns:
           (distance_Qxk, index_Qxk), int32, nearest first; equal distances by the lower index.
@@ -103,6 +111,15 @@ class Index:
             out of range.
         """
         query_QxW = np.asarray(query_QxW)
+        if pad and k > len(self):
+            found = self.search(query_QxW, len(self), method=method, query_block=query_block)
+            more = (0, 0), (0, k - len(self))
+            filler = np.iinfo(np.int32).max, -1
+            distance_Qxk, index_Qxk = (
+                np.pad(part, more, constant_values=value)
+                for part, value in zip(found, filler, strict=True)
+            )
+            return distance_Qxk, index_Qxk
         check_search(query_QxW, self.packed_RxW, k, query_block)
         kernel = nearest.kernel_of(
             method, len(self), 8 * query_QxW.shape[1], self.devices[0].platform

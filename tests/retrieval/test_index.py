@@ -93,6 +93,20 @@ def test_within_finds_every_item_of_the_ball_in_order(seed, radius, items):
         np.testing.assert_array_equal(distance[mine], away[wanted])
 
 
+def test_k_beyond_the_database_is_padded_as_faiss_does():
+    faiss = pytest.importorskip("faiss", reason="FAISS is not installed")
+    packed = np.random.default_rng(0).integers(0, 256, (5, 4), dtype=np.uint8)
+    flat = faiss.IndexBinaryFlat(32)
+    flat.add(packed)
+    for k in (5, 9):
+        found = Index(packed, 32).search(packed[:2], k, pad=True)
+        for ours, theirs in zip(found, flat.search(packed[:2], k), strict=True):
+            assert ours.dtype == np.int32
+            np.testing.assert_array_equal(ours, theirs)
+    with pytest.raises(ValueError, match="k=9, but the database has 5 items"):
+        Index(packed, 32).search(packed[:2], 9)
+
+
 def test_within_searches_in_blocks_that_fit(monkeypatch):
     rng = np.random.default_rng(0)
     query, database = random_codes(rng, 9, 2), random_codes(rng, 100, 2)
