@@ -10,12 +10,10 @@ SIGUSR2, it saves and ends with exit code 85, on which a scheduler may start it 
 import json
 import time
 
-import jax
 from absl import app, flags, logging
-from etils import epath
 from ml_collections import config_flags
 
-from experiments import console, memory
+from experiments import compiled, console, memory
 
 if __name__ == "__main__":  # now: the imports take long enough for a scheduler to change its mind
     console.requeue_when_asked()
@@ -35,7 +33,9 @@ _PROCESSES = flags.DEFINE_integer("processes", 1, "How many processes; Slurm's a
 _PROCESS = flags.DEFINE_integer("process", 0, "Number of this process.", 0)
 _PROFILE = flags.DEFINE_integer("profile", 0, "Steps to trace for XProf, into workdir/profile.", 0)
 _CACHE = flags.DEFINE_string(
-    "compilation_cache", "", "Folder of compiled programs, shared by runs on like machines."
+    "compilation_cache",
+    None,
+    "Folder of compiled programs, empty for none; .compiled beside the workdir without this flag.",
 )
 flags.mark_flags_as_required(["config", "workdir"])
 
@@ -48,10 +48,7 @@ def main(argv):
     with console.clear_errors():
         if _PROCESSES.value > 1 and not _COORDINATOR.value:
             raise ValueError("--processes needs --coordinator=host:port, the same for all.")
-        if _CACHE.value:
-            jax.config.update(
-                "jax_compilation_cache_dir", str(epath.Path(_CACHE.value).expanduser())
-            )
+        compiled.keep(_CACHE.value, workdir)
         parallel.connect(_COORDINATOR.value, _PROCESSES.value, _PROCESS.value)
         if config.method in METHODS:
             source = build.load_source(config)
