@@ -124,6 +124,8 @@ def gather(value: np.ndarray) -> np.ndarray:
 
 def sum_over_processes(value: np.ndarray) -> np.ndarray:
     """Return the sum of every process's array, of one shape everywhere."""
+    if process_count() == 1:
+        return value
     return gather(value).sum(axis=0, dtype=value.dtype)
 
 

@@ -131,7 +131,7 @@ def test_rank_beyond_the_database_is_one_clear_line(evaluated):
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("map", "--presets has map; pass some of deephash_pytorch, hashnet"),
+        ("map", "--presets has map; pass some of area_rp, csq, deephash_pytorch"),
         ("talr@5", "--presets has talr@5; pass talr alone: it has no cut"),
     ],
 )

@@ -1,5 +1,6 @@
 """What the page shows of a file: its code, its neighbours, or why there are none."""
 
+import dataclasses
 import functools
 import shutil
 
@@ -42,7 +43,7 @@ def lookup(run, folder, root):
 
 
 def changed(lookup, **values):
-    return type(lookup)(**(vars(lookup) | values))
+    return dataclasses.replace(lookup, **values)
 
 
 def test_a_file_has_three_pictures_and_the_code_of_the_encoder(lookup, root):

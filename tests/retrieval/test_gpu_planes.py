@@ -2,6 +2,7 @@
 
 import functools
 
+import h100
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -11,7 +12,6 @@ from random_codes import random_codes
 from dsh_jax import retrieval
 from dsh_jax.retrieval import gpu_planes, gpu_search
 from dsh_jax.retrieval.bit_planes import bit_planes
-from tests.support import h100
 
 
 def packed(bit_NxK):

@@ -68,7 +68,7 @@ def test_features_from_a_file_and_what_is_refused(source, tmp_path):
     np.save(tmp_path / "own.npy", pixels * 2)
     own = shallow.features_of(source, kind="file", path=str(tmp_path / "own.npy"))
     np.testing.assert_array_equal(own, pixels * 2)
-    with pytest.raises(ValueError, match="it must be 'pixels', 'gist', 'vggf' or 'file'"):
+    with pytest.raises(ValueError, match="it must be 'pixels', 'gist', 'vggf', 'file' or one of"):
         shallow.features_of(source, kind="sift")
     with pytest.raises(ValueError, match=r"needs weights.*imagenet-vgg-f\.mat"):
         shallow.features_of(source, kind="vggf")
