@@ -19,8 +19,8 @@ SHARE = (-0.02, 1.02)  # limits of an axis from 0 to 1, with room for the marker
 PRECISION_RECALL = {"xlabel": "recall", "xlim": SHARE, "ylabel": "precision", "ylim": SHARE}
 PRECISION_AT = {"xlabel": "k", "xscale": "log", "ylabel": "precision", "ylim": SHARE}
 COLOURS = {  # text and axes, then the lines
-    "light": ("#33373d", "#0b5cad", "#c2410c", "#1b7f4b", "#7b3fa0"),
-    "dark": ("#c9cdd3", "#7db7f5", "#f5a36b", "#5cc98f", "#c79be8"),
+    "light": ("#33373d", "#0b5cad", "#c2410c", "#1b7f4b", "#7b3fa0", "#7a6200"),
+    "dark": ("#c9cdd3", "#7db7f5", "#f5a36b", "#5cc98f", "#c79be8", "#d8c14e"),
 }
 # Ten colours that the colour-blind can tell apart, on light and dark (Petroff, arXiv:2107.02270,
 # 2021), each with a shape of its own.
@@ -71,7 +71,8 @@ def style(scheme: str) -> dict[str, Any]:
         Settings for `matplotlib.style.context`, on top of "default".
     """
     ink, *lines = COLOURS[scheme]
-    cycle = cycler(color=lines, linestyle=["-", "--", "-.", ":"], marker=list("os^D"))
+    dashes = ["-", "--", "-.", ":", (0, (4, 1, 1, 1, 1, 1))]
+    cycle = cycler(color=lines, linestyle=dashes, marker=list("os^Dv"))
     inked = "text.color axes.labelcolor axes.edgecolor xtick.color ytick.color grid.color"
     look = dict.fromkeys(inked.split(), ink)
     look |= {"axes.prop_cycle": cycle, "lines.markersize": 4, "lines.linewidth": 1.4}

@@ -161,7 +161,7 @@ def write_costs(out: epath.Path, title: str, found: CodeSet) -> None:
     numbers = [dataclasses.asdict(one) for one in measured]
     (out / "cost.json").write_text(json.dumps(numbers, indent=2) + "\n")
     curves = []
-    for method in dict.fromkeys(one.method for one in measured):
+    for method in dict.fromkeys(one.method for one in measured if one.compared < 1):
         of_method = [one for one in measured if one.method == method]
         x = np.array([max(one.compared, 1e-5) for one in of_method])
         curves.append(plots.Curve(method, x, np.array([one.recall for one in of_method])))
