@@ -12,6 +12,7 @@ import json
 import re
 import tarfile
 import time
+import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -218,7 +219,8 @@ def _unpack(
         log_progress("unpacking", (number + 1) / len(packs), started)
     if not rows["name"]:
         raise ValueError(f"{', '.join(map(str, packs))}: there is no image in them.")
-    unfinished = folder / f"{ROWS}.unfinished"
+    # A name of its own: the processes of a run may all come here.
+    unfinished = folder / f"{ROWS}.{uuid.uuid4().hex[:8]}.unfinished"
     unfinished.write_text(json.dumps(rows | {"label_names": list(names())}))
     unfinished.replace(folder / ROWS)
     logging.info("unpacked %d images to %s", len(rows["name"]), folder)

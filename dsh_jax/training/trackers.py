@@ -24,7 +24,7 @@ ID = "tracker_id.txt"  # in a run's folder
 
 
 class Wandb:
-    """To Weights & Biases: into the run's folder, or to a server where WANDB_MODE=online.
+    """To Weights & Biases: into the run's folder, or as WANDB_MODE says, online or disabled.
 
     WANDB_PROJECT is the project. `step` is a number beside the others, as steps that a resumed run
     repeats would be refused as wandb's own.
@@ -47,7 +47,7 @@ class Wandb:
             id=name,
             resume="allow",
             reinit="create_new",  # of several at a time, one for each point of a population
-            mode="online" if os.environ.get("WANDB_MODE") == "online" else "offline",
+            mode=os.environ.get("WANDB_MODE", "offline"),
             config=dict(settings),
             settings=wandb.Settings(console="off", silent=True),
         )
