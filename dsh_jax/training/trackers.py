@@ -6,12 +6,14 @@ its first name there: the folder keeps it.
 
 from __future__ import annotations
 
+import contextlib
+import fcntl
 import json
 import os
 import re
 import time
 import uuid
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -89,12 +91,13 @@ class MLflow:
 
         place = os.environ.get("MLFLOW_TRACKING_URI")
         files = None if place else (folder.parent / "mlflow").as_uri()
-        self._client = MlflowClient(place or f"sqlite:///{folder.parent / 'mlflow.db'}")
         self._metric, group = Metric, folder.parent.name
-        try:
-            number = self._client.create_experiment(group, artifact_location=files)
-        except MlflowException:  # another run of the sweep has made it
-            number = self._client.get_experiment_by_name(group).experiment_id
+        with _alone(folder.parent):  # the runs of a sweep may start, and make the database, at once
+            self._client = MlflowClient(place or f"sqlite:///{folder.parent / 'mlflow.db'}")
+            try:
+                number = self._client.create_experiment(group, artifact_location=files)
+            except MlflowException:  # another run has made it
+                number = self._client.get_experiment_by_name(group).experiment_id
         found = self._client.search_runs([number], f"tags.`dsh_jax` = '{name}'")
         if not found:
             found = [self._client.create_run(number, run_name=folder.name, tags={"dsh_jax": name})]
@@ -122,6 +125,15 @@ class MLflow:
     def close(self) -> None:
         """See `writers.Writer`."""
         self._client.set_terminated(self._run)
+
+
+@contextlib.contextmanager
+def _alone(folder: epath.Path) -> Iterator[None]:
+    """Let one process at a time do something in a folder, where its disk has locks."""
+    with (folder / ".mlflow.lock").open("wb") as file:
+        with contextlib.suppress(OSError):
+            fcntl.flock(file, fcntl.LOCK_EX)
+        yield
 
 
 TRACKERS = {"wandb": Wandb, "mlflow": MLflow}

@@ -1,11 +1,14 @@
 """What follows a run holds what was written, read back from the real back ends."""
 
 import json
+import os
 import pathlib
+import subprocess
 import sys
 
 import numpy as np
 import pytest
+from commands import ROOT
 from etils import epath
 
 from dsh_jax.training import trackers, writers
@@ -68,6 +71,40 @@ def test_mlflow_holds_the_run_once_with_its_settings_numbers_and_pictures(folder
     history = client.get_metric_history(run.info.run_id, "train/loss")
     assert {one.step: one.value for one in history} == {1: 0.25, 2: 0.5, 3: 0.75, 4: 1.0}
     assert list(pathlib.Path(folder.parent, "mlflow").rglob("*.png"))
+
+
+OF_A_SWEEP = """
+import sys
+from etils import epath
+from dsh_jax.training import trackers
+folder = epath.Path(sys.argv[1])
+folder.mkdir(exist_ok=True)
+(folder / "config.json").write_text('{"seed": 1}')
+(writer,) = trackers.opened(folder)
+for step in range(20):
+    writer.write_scalars(step, {"train/loss": 1.0})
+writer.close()
+"""
+
+
+@pytest.mark.filterwarnings("ignore")  # of what MLflow imports
+def test_runs_of_a_sweep_may_start_at_once(tmp_path):
+    mlflow = pytest.importorskip("mlflow", reason="MLflow is not installed: .[mlflow]")
+    sweep = tmp_path / "sweep"
+    sweep.mkdir()
+    env = {name: value for name, value in os.environ.items() if name != "MLFLOW_TRACKING_URI"}
+    env |= {trackers.VARIABLE: "mlflow", "JAX_PLATFORMS": "cpu"}
+    command = [sys.executable, "-c", OF_A_SWEEP]
+    runs = [
+        subprocess.Popen([*command, str(sweep / str(n))], cwd=ROOT, env=env, stderr=subprocess.PIPE)
+        for n in range(3)
+    ]
+    for run in runs:
+        _, said = run.communicate()
+        assert run.returncode == 0, said
+    client = mlflow.MlflowClient(f"sqlite:///{sweep / 'mlflow.db'}")
+    found = client.search_runs([client.get_experiment_by_name("sweep").experiment_id])
+    assert sorted(run.info.run_name for run in found) == ["0", "1", "2"]
 
 
 @pytest.mark.filterwarnings("ignore")  # of what wandb imports
