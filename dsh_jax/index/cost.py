@@ -144,7 +144,7 @@ def _ways(
     index = retrieval.Index(database_RxW, bits)
     yield "all codes", "", lambda query_W: (index.search(query_W[None], k)[1][0], items), 0
     size = max(1, min(bits, round(math.log2(items / BUCKET))))
-    parts = max(1, round(bits / math.log2(items)))  # as many as its authors recommend
+    parts = max(1, round(bits / math.log2(max(items, 2))))  # as many as its authors recommend
     kinds = [
         ("lookup within a radius", "radius {}", tables.whole(bits), RADII),
         (

@@ -67,3 +67,9 @@ def test_the_table_has_a_line_for_each(measured):
     head, *lines = cost.table(measured[0]).splitlines()
     assert head.split()[0] == "search"
     assert len(lines) == len(measured[0])
+
+
+def test_a_database_of_one_code_is_searched_too():
+    code, label = np.array([[5]], np.uint8), np.ones((1, 1), np.uint8)
+    found = cost.costs(code, label, code, label, bits=8, k=1)
+    assert {one.recall for one in found} == {1.0}
