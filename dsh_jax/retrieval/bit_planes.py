@@ -18,6 +18,7 @@ from jax import lax
 
 WORD = 32  # items to a word
 MOST_COUNTS = 260  # in one loop: with more, LLVM no longer vectorises it
+APART = 16  # words after long planes: a power of two apart, they meet in one set of a cache
 
 
 def bit_planes(word_NxV: jax.Array, bits: int) -> jax.Array:
@@ -159,8 +160,9 @@ def add_block(
     Returns:
       The new counts: [..., 0] of all items, [..., t] of those that share shared[t - 1] labels.
     """
-    plane_KxL = bit_planes(code_NxV, count_QxDxT.shape[1] - 1)
-    class_CxL = jnp.pad(bit_planes(label_NxU, classes), ((0, 1), (0, 0)))
+    apart = APART if len(code_NxV) // WORD >= 512 else 0
+    plane_KxL = jnp.pad(bit_planes(code_NxV, count_QxDxT.shape[1] - 1), ((0, 0), (0, apart)))
+    class_CxL = jnp.pad(bit_planes(label_NxU, classes), ((0, 1), (0, apart)))
     real_L = first_items(items, jnp.arange(plane_KxL.shape[1]))
 
     def add_query(q, count_QxDxT):

@@ -12,7 +12,7 @@ from etils import epath
 
 from dsh_jax import parallel
 from dsh_jax.codes import check_codes
-from dsh_jax.retrieval import counting, direct_search, nearest
+from dsh_jax.retrieval import counting, direct_search, few_queries, nearest
 from dsh_jax.retrieval.blocks import label_words
 from dsh_jax.retrieval.checks import (
     check_counts,
@@ -98,8 +98,9 @@ class Index:
         Args:
           query_QxW: packed codes, uint8 from `pack_bits`.
           k: how many items to return, 1 to R.
-          method: "groups" (up to 128 bits), "direct", "gpu", or the fastest by "auto".
-          query_block: queries in work at a time; memory grows with it.
+          method: "host" (numpy, for few queries), "groups" (up to 128 bits), "direct", "gpu", or
+            the fastest by "auto".
+          query_block: queries in work at a time, but for "host"; memory grows with it.
           pad: whether k may be above R: then index -1 at distance 2^31 - 1 stands for what is not
             there, as FAISS has it.
 
@@ -121,24 +122,9 @@ class Index:
             )
             return distance_Qxk, index_Qxk
         check_search(query_QxW, self.packed_RxW, k, query_block)
-        kernel = nearest.kernel_of(
-            method, len(self), 8 * query_QxW.shape[1], self.devices[0].platform
-        )
-        placed = self._hold(
-            ("shards", kernel), lambda: nearest.shards(self._own_RxW, kernel, self.devices)
-        )
-        found = nearest.search_shards(
-            query_QxW,
-            placed,
-            min(k, len(self._own_RxW)),
-            kernel=kernel,
-            devices=self.devices,
-            items=len(self._own_RxW),
-            query_block=query_block,
-        )
+        distance_Qxk, index_Qxk = self._search_own(query_QxW, k, method, query_block)
         if not self.is_shared:
-            return found
-        distance_Qxk, index_Qxk = found
+            return distance_Qxk, index_Qxk
         more = (0, 0), (0, k - distance_Qxk.shape[1])
         every = np.stack(
             [
@@ -148,6 +134,29 @@ class Index:
         )
         distance_PxQxk, index_PxQxk = np.moveaxis(parallel.gather(every), 1, 0)
         return nearest.merge(None, [*distance_PxQxk], [*index_PxQxk], k)
+
+    def _search_own(self, query_QxW, k, method, query_block):
+        """The k nearest of this process's rows, all of them if they are fewer."""
+        items, platform = len(self._own_RxW), self.devices[0].platform
+        k = min(k, items)
+        if method == "host" or (
+            method == "auto" and few_queries.is_faster(len(query_QxW), items, platform)
+        ):
+            (word_VxR,) = self._hold("words", lambda: [few_queries.arrange(self._own_RxW)])
+            return few_queries.nearest(query_QxW, word_VxR, k)
+        kernel = nearest.kernel_of(method, len(self), 8 * query_QxW.shape[1], platform)
+        placed = self._hold(
+            ("shards", kernel), lambda: nearest.shards(self._own_RxW, kernel, self.devices)
+        )
+        return nearest.search_shards(
+            query_QxW,
+            placed,
+            k,
+            kernel=kernel,
+            devices=self.devices,
+            items=items,
+            query_block=query_block,
+        )
 
     def counts(
         self,

@@ -43,7 +43,7 @@ def kernel_of(method: str, items: int, bits: int, platform: str) -> Any:
         method = of_many if items >= 16_384 else "direct"
     if method not in METHODS or (method == "groups" and not fits):
         raise ValueError(
-            f'method={method!r} for {bits} bits; pass "auto", "direct", "gpu" or, up to '
+            f'method={method!r} for {bits} bits; pass "auto", "host", "direct", "gpu" or, up to '
             f'{group_search.MOST_BITS} bits, "groups"'
         )
     return METHODS[method]

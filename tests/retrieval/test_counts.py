@@ -180,7 +180,7 @@ rng = np.random.default_rng(0)
 code, label = rng.integers(0, 256, (7001, 5), np.uint8), rng.random((7001, 4)) < 0.3
 arrays = code[:30], label[:30], code[30:], label[30:]
 counts = retrieval.shared_label_counts(*arrays, bits=40, database_block=1500)
-found = retrieval.search(code[:30], code[30:], 60)
+found = retrieval.search(code[:30], code[30:], 60, method="direct")
 digest = hashlib.sha256(b"".join(np.ascontiguousarray(x).tobytes() for x in (*counts, *found)))
 print(jax.local_device_count(), digest.hexdigest())
 """

@@ -157,12 +157,14 @@ def test_a_database_is_arranged_once_unless_it_is_too_large_to_keep(monkeypatch)
         )
     made = Index(database, 24, label)
     for _ in range(3):
-        made.search(query, 2)
+        made.search(query, 2, method="direct")
         made.counts(query, label[:4])
     assert len(arranged) == 2
     monkeypatch.setattr(index, "MOST_HELD", 49)
     large = Index(database, 24, label)
-    answers = [(large.search(query, 2), large.counts(query, label[:4])) for _ in range(2)]
+    answers = [
+        (large.search(query, 2, method="direct"), large.counts(query, label[:4])) for _ in range(2)
+    ]
     assert len(arranged) == 6
     jax.tree.map(np.testing.assert_array_equal, *answers)
     assert not large._held
@@ -193,8 +195,8 @@ def test_some_of_the_devices_do_for_an_index():
     every = Index(database, 24, label)
     jax.tree.map(
         np.testing.assert_array_equal,
-        (few.search(query, 9), few.counts(query, label[:4])),
-        (every.search(query, 9), every.counts(query, label[:4])),
+        (few.search(query, 9, method="direct"), few.counts(query, label[:4])),
+        (every.search(query, 9, method="direct"), every.counts(query, label[:4])),
     )
 
 

@@ -25,7 +25,7 @@ def assert_is_a_stable_sort(found, query, database, k):
     queries=st.sampled_from([1, 5]),
     k=st.sampled_from([1, 30]),
     query_block=st.sampled_from([2, 64]),
-    method=st.sampled_from(["auto", "direct", "groups"]),
+    method=st.sampled_from(["auto", "host", "direct", "groups"]),
 )
 def test_search_is_a_stable_sort(seed, queries, k, query_block, method):
     rng = np.random.default_rng(seed)
@@ -45,25 +45,36 @@ def test_search_is_a_stable_sort(seed, queries, k, query_block, method):
         (5000, 3, 5000),  # more than a device has
     ],
 )
-def test_groups_find_the_same(items, width, k):
+@pytest.mark.parametrize("method", ["groups", "host"])
+def test_groups_find_the_same(method, items, width, k):
     rng = np.random.default_rng(0)
     query, database = random_codes(rng, 3, width), random_codes(rng, items, width)
-    found = retrieval.search(query, database, k, method="groups")
+    found = retrieval.search(query, database, k, method=method)
     assert_is_a_stable_sort(found, query, database, k)
 
 
 @pytest.mark.parametrize("width", [1, 17, 128])
-def test_any_width_takes_the_right_path(width):
+@pytest.mark.parametrize("queries", [3, 20])  # on the host and on the devices
+def test_any_width_takes_the_right_path(queries, width):
     rng = np.random.default_rng(0)
-    query, database = random_codes(rng, 3, width), random_codes(rng, 20_000, width)
+    query, database = random_codes(rng, queries, width), random_codes(rng, 20_000, width)
     assert_is_a_stable_sort(retrieval.search(query, database, 50), query, database, 50)
+
+
+def test_a_few_queries_find_whatever_ties():
+    # One distance for all, on the host: the limit keeps every item, the lowest rows are found.
+    query, database = np.zeros((1, 40), np.uint8), np.full((1000, 40), 255, np.uint8)
+    distance, index = retrieval.search(query, database, 40)
+    np.testing.assert_array_equal(index[0], np.arange(40))
+    assert (distance == 320).all()
 
 
 def test_a_database_larger_than_the_devices_hold_goes_in_parts(monkeypatch):
     monkeypatch.setattr(nearest, "SHARD", 700)
     rng = np.random.default_rng(0)
     query, database = random_codes(rng, 3, 2), random_codes(rng, 10_000, 2)
-    assert_is_a_stable_sort(retrieval.search(query, database, 900), query, database, 900)
+    found = retrieval.search(query, database, 900, method="direct")
+    assert_is_a_stable_sort(found, query, database, 900)
 
 
 def test_a_far_item_is_found_behind_its_padding():
@@ -72,7 +83,7 @@ def test_a_far_item_is_found_behind_its_padding():
         np.zeros((1, 8), np.uint8),
         np.full((group_search.ITEMS + 1, 8), 255, np.uint8),
     )
-    for method in ("direct", "groups"):
+    for method in ("host", "direct", "groups"):
         distance, index = retrieval.search(query, database, len(database), method=method)
         np.testing.assert_array_equal(index[0], np.arange(len(database)))
         assert (distance == 64).all()

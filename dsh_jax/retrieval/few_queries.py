@@ -1,0 +1,91 @@
+"""The k nearest items of a few queries, by numpy on the host: no dispatch, padding or compilation.
+
+One pass over the words finds every distance. The k-th of the least distances of groups is a limit
+that k items keep; whatever keeps it is sorted.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+WORD = np.dtype("<u8")
+MOST_PAIRS = 1 << 18  # up to which a query's pass takes less than a dispatch to the devices
+GROUP = 32  # items to a group, which lie R / 32 apart: the least of each is one vector operation
+
+
+def is_faster(queries: int, items: int, platform: str) -> bool:
+    """Return whether a search on the host was faster, where that was measured.
+
+    Args:
+      queries: Q.
+      items: R.
+      platform: "cpu" or another, of the devices.
+
+    Returns:
+      False on other platforms, to which the database is brought anyway.
+    """
+    return platform == "cpu" and 0 < queries * items <= MOST_PAIRS
+
+
+def arrange(packed_RxW: np.ndarray) -> np.ndarray:
+    """Join the bytes of codes into words, one row of them for each place.
+
+    Args:
+      packed_RxW: uint8 codes; may be a memory map, which is read in place where W is 8.
+
+    Returns:
+      uint64 array, shape (ceil(W/8), R).
+    """
+    rows, width = packed_RxW.shape
+    if width == WORD.itemsize and packed_RxW.flags.c_contiguous:
+        return packed_RxW.view(WORD).reshape(1, rows)
+    byte_RxP = np.zeros((rows, -(-width // WORD.itemsize) * WORD.itemsize), np.uint8)
+    byte_RxP[:, :width] = packed_RxW
+    return np.ascontiguousarray(byte_RxP.view(WORD).T)
+
+
+def nearest(query_QxW: np.ndarray, word_VxR: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
+    """Find the k nearest items of each query.
+
+    Args:
+      query_QxW: uint8 codes.
+      word_VxR: from `arrange`.
+      k: how many, 1 to R.
+
+    Returns:
+      (distance_Qxk, index_Qxk), int32, nearest first, equal distances by the lower index.
+    """
+    query_VxQ = arrange(query_QxW)
+    distance_Qxk, index_Qxk = np.empty((2, len(query_QxW), k), np.int32)
+    for q, query_V in enumerate(query_VxQ.T):
+        distance_R = _distances(query_V, word_VxR)
+        near_N = _within_limit(distance_R, k)
+        order_k = np.argsort(distance_R[near_N], kind="stable")[:k]
+        index_Qxk[q] = near_N[order_k]
+        distance_Qxk[q] = distance_R[index_Qxk[q]]
+    return distance_Qxk, index_Qxk
+
+
+def _distances(query_V, word_VxR):
+    """The distance of every item."""
+    distance_R = np.bitwise_count(word_VxR[0] ^ query_V[0])
+    if 64 * len(word_VxR) > 255:
+        distance_R = distance_R.astype(np.uint16)
+    for query, word_R in zip(query_V[1:], word_VxR[1:], strict=True):
+        distance_R += np.bitwise_count(word_R ^ query)
+    return distance_R
+
+
+def _within_limit(distance_R, k):
+    """At least k items, increasing: all that are as near as a limit, the k nearest among them."""
+    groups = len(distance_R) // GROUP
+    if k > groups:
+        return np.flatnonzero(distance_R <= np.partition(distance_R, k - 1)[k - 1])
+    rest = GROUP * groups
+    grouped_IxG = distance_R[:rest].reshape(GROUP, groups)
+    least_G = grouped_IxG.min(axis=0)
+    limit = np.partition(least_G, k - 1)[k - 1]
+    near_N = np.flatnonzero(least_G <= limit)
+    item_M, place_M = (grouped_IxG.take(near_N, axis=1) <= limit).nonzero()
+    rest_M = (distance_R[rest:] <= limit).nonzero()[0]
+    return np.concatenate([item_M * groups + near_N[place_M], rest_M + rest])
