@@ -1,12 +1,12 @@
 """What XLA makes of a function for an H100, on a machine that has none.
 
     pip install --no-deps --target cuda13 jax-cuda13-pjrt==0.10.2 jax-cuda13-plugin==0.10.2 \
-      nvidia-cuda-nvcc
+      nvidia-cuda-nvcc nvidia-cuda-nvdisasm
     CUDA13=cuda13 python -m pytest -m slow -k h100
 
 The plug-in holds the whole compiler; a description of the device takes its place. Nothing runs, and
 what the compiler would try out on a device stays at its first guess. `ptxas` says how many
-registers a kernel takes. One private name of JAX is used, `jax._src.xla_bridge`.
+registers a kernel takes, `nvdisasm` which instructions it is made of. One private name of JAX is used, `jax._src.xla_bridge`.
 """
 
 import collections
@@ -53,7 +53,8 @@ def compiled(function: str, *shapes: tuple, **options) -> dict:
     Returns:
       `custom_calls`, `others` (loops, sorts, copies, … by name), `largest_sort`, `float64`,
       `arguments` and `temporary` bytes, and `kernels`: of each Pallas kernel its `registers`,
-      `spills` in bytes and `popc` instructions of its text.
+      `spills` in bytes, `popc` instructions of its text and, where there is a disassembler, the
+      `instructions` of its machine code by name.
     """
     request = json.dumps([function, shapes, options])
     done = subprocess.run(
@@ -116,18 +117,27 @@ def _kernel(path):
     if ".entry _kernel" not in text:
         return None
     facts = {"popc": len(re.findall(r"popc\.b32", text))}
-    ptxas = next(pathlib.Path(FOLDER).rglob("bin/ptxas"), None)
-    if ptxas is not None:
-        ptxas.chmod(0o755)
-        said = subprocess.run(
-            [ptxas, "-v", "-arch=sm_90a", path, "-o", "/dev/null"],
-            capture_output=True,
-            text=True,
-            check=True,
-        ).stderr
-        facts["registers"] = int(re.findall(r"Used (\d+) registers", said)[-1])
-        facts["spills"] = sum(int(n) for n in re.findall(r"(\d+) bytes spill", said))
+    if (ptxas := _tool("ptxas")) is None:
+        return facts
+    code = path.with_suffix(".cubin")
+    said = _said(ptxas, "-v", "-arch=sm_90a", path, "-o", code).stderr
+    facts["registers"] = int(re.findall(r"Used (\d+) registers", said)[-1])
+    facts["spills"] = sum(int(n) for n in re.findall(r"(\d+) bytes spill", said))
+    if (nvdisasm := _tool("nvdisasm")) is not None:
+        listed = re.findall(r"\*/\s+(?:@!?\w+\s+)?([A-Z]\w+)", _said(nvdisasm, code).stdout)
+        facts["instructions"] = collections.Counter(listed)
     return facts
+
+
+def _tool(name):
+    found = next(pathlib.Path(FOLDER).rglob(f"bin/{name}"), None)
+    if found is not None:
+        found.chmod(0o755)
+    return found
+
+
+def _said(*command):
+    return subprocess.run(command, capture_output=True, text=True, check=True)
 
 
 if __name__ == "__main__":
