@@ -6,7 +6,8 @@
 
 The plug-in holds the whole compiler; a description of the device takes its place. Nothing runs, and
 what the compiler would try out on a device stays at its first guess. `ptxas` says how many
-registers a kernel takes, `nvdisasm` which instructions it is made of. One private name of JAX is used, `jax._src.xla_bridge`.
+registers a kernel takes, `nvdisasm` which instructions it is made of. One private name of JAX is
+used, `jax._src.xla_bridge`.
 """
 
 import collections
