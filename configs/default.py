@@ -23,8 +23,8 @@ def get_config(variant: str = "intended") -> ConfigDict:
     config = ConfigDict()
     config.variant = variant
     config.seed = 0  # of parameters, shuffling and augmentation
-    # dhs (the paper's), another deep one (see dsh_jax/methods/deep.py), or lsh | sh | itq | sdh |
-    # bihalf, which fit features (see dsh_jax/methods/shallow.py).
+    # dhs (the paper's), another deep one (see dsh_jax/methods/deep.py), or lsh | sh | pcah | itq |
+    # sdh | bihalf | adsh, which fit features (see dsh_jax/methods/shallow.py).
     config.method = "dhs"
 
     # Of experiments.sweep: settings and their values, (("model.bits", (12, 24)), ("seed", (0, 1))).
@@ -78,7 +78,7 @@ def get_config(variant: str = "intended") -> ConfigDict:
     shallow.side = 0  # pixels to which images are brought before a pretrained encoder; 0: as is
     shallow.center = False  # lsh: planes through the mean; bihalf: features without it
     shallow.orthonormalise = False  # lsh
-    shallow.iterations = 50  # itq
+    shallow.iterations = 50  # itq; adsh: rounds of queries and codes
     shallow.steps = 4000  # bihalf
     shallow.anchors = 1000  # sdh
     shallow.normalise = True  # sdh: features of length 1

@@ -13,6 +13,8 @@ the run's eval/on_digits.json, and the report shows them.
 --views averages the logits of several views of each image before a bit is read, see
 evaluation.views in configs/default.py; the numbers stand in the place of the evaluation before.
 
+--tsne puts t-SNE of 500 codes beside their principal components in the report.
+
 --cost searches the codes with all of them compared, by hash tables and by FAISS, and says what each
 finds of the 100 nearest, how many codes it compares and how long a query takes, on one core.
 
@@ -46,6 +48,7 @@ _ON = config_flags.DEFINE_config_file(
     "on", None, "Config of another data set, which the run's network is evaluated on too."
 )
 _VIEWS = flags.DEFINE_integer("views", None, "Views of an image, in place of the run's own.")
+_TSNE = flags.DEFINE_bool("tsne", False, "Show t-SNE of the codes in the report, too.")
 _CODES = flags.DEFINE_string("codes", None, "File or folder of codes.")
 _DATABASE = flags.DEFINE_string("database", "train", "Which database of an .npz file of codes.")
 _BITS = flags.DEFINE_integer(
@@ -99,7 +102,7 @@ def evaluate_run(folder: epath.Path) -> None:
         lines = [f"on {found.data}", *(f"{name}: {text}" for name, text in found.facts.items())]
         print("\n".join([*lines, "", results.metrics_table(found.metrics), ""]))
         logging.info("numbers: %s", other_data.save(folder, found))
-    page = gallery.report_run(config, described, evaluation, folder)
+    page = gallery.report_run(config, described, evaluation, folder, tsne=_TSNE.value)
     logging.info("report: %s", page)
 
 
@@ -216,7 +219,7 @@ def main(argv):
     console.quiet()
     with console.clear_errors():
         if _CODES.value:
-            for name in ("on", "views"):
+            for name in ("on", "views", "tsne"):
                 if flags.FLAGS[name].present:
                     raise ValueError(f"--{name} belongs to --workdir; leave it out with --codes")
             evaluate_codes(epath.Path(_CODES.value).expanduser().resolve())

@@ -23,7 +23,7 @@ from etils import epath
 from ml_collections import ConfigDict
 
 from dsh_jax import metrics, plots, retrieval
-from dsh_jax.methods.shallow import METHODS
+from dsh_jax.methods.shallow import METHODS, SUPERVISED
 from dsh_jax.runs import scalable
 from dsh_jax.sweeps import comparison, printed
 from dsh_jax.sweeps.comparison import Row
@@ -105,8 +105,8 @@ def row_of(
         missing = (
             f"{len(reasons)} runs without result, such as {': '.join(next(iter(reasons.items())))}"
         )
-    is_unsupervised = method in ("lsh", "sh", "itq", "bihalf") and row not in config.fc7_rows
-    return Row(name, protocol, features, 0 if is_unsupervised else labels, found, missing)
+    reads_labels = method not in METHODS or method in SUPERVISED or row in config.fc7_rows
+    return Row(name, protocol, features, labels if reads_labels else 0, found, missing)
 
 
 def precision_recall(name: str, folder: epath.Path) -> plots.Curve | None:

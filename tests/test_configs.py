@@ -8,7 +8,10 @@ import tiny
 from etils import epath
 
 from configs import default
+from configs.tables import methods
+from dsh_jax.methods.deep import OBJECTIVES
 from dsh_jax.network.blocks import scaled_filters
+from dsh_jax.sweeps.sweep import check_points, expand_sweep
 from dsh_jax.training import build, stages
 from dsh_jax.training.run_folder import flatten
 
@@ -63,3 +66,21 @@ def test_printed_is_the_papers_network_and_adds_nothing(name):
     found, other = flatten(config.to_dict()), flatten(small.to_dict())
     differing = {key for key in found if found[key] != other[key]}
     assert differing == {"variant", "model.width", "model.fc_dim"}
+
+
+@pytest.mark.parametrize("variant", ["digits", "mnist"])
+def test_the_sweep_of_methods_trains_each_with_the_same_steps(variant):
+    config = methods.get_config(variant)
+    points = expand_sweep(config.sweep, kind="grid", points=0, seed=0)
+    check_points(config.to_dict(), points)
+    assert {point["method"] for point in points} == {"dhs", *OBJECTIVES}
+    assert len(points) == 3 * (1 + len(OBJECTIVES))
+    side, channels = SIDES[variant]
+    for point in points[::3]:
+        one = config.copy_and_resolve_references()
+        one.update_from_flattened_dict(point)
+        model = build.make_model(one, tiny.source(side=side, channels=channels))
+        (stage,) = stages.make_stages(one, model, 100, multilabel=False)
+        assert stage.stop == methods.STEPS[variant]
+    with pytest.raises(ValueError, match="unknown variant 'cifar10'; known: digits, mnist"):
+        methods.get_config("cifar10")

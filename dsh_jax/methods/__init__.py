@@ -19,9 +19,11 @@ which take any `features`:
 
     lsh       random hyperplanes
     spectral  spectral hashing
+    pcah      signs of principal components
     itq       iterative quantization
     sdh       supervised discrete hashing
     bihalf    half of a batch's bits are 1
-    pca       the principal axes that two of them start from
+    adsh      a network for queries, and the training rows' codes as variables
+    pca       the principal axes that three of them start from
     rows      sums over more rows than fit into memory
 """

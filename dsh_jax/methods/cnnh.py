@@ -28,7 +28,7 @@ class Sets(NamedTuple):
     similar_UxU: jax.Array
 
 
-class _Sums(NamedTuple):
+class Sums(NamedTuple):
     """What a step needs of the whole H: G and Q of `descend`."""
 
     gram_KxK: jax.Array
@@ -121,7 +121,7 @@ def descend(
         # that rounding does not add up.
         _, moved_NxK = jax.lax.scan(
             lambda sums, row: _move_row(sets.similar_UxU, sums, *row),
-            _sums(sets, code_NxK),
+            sums_of(sets, code_NxK),
             (sets.set_N[order_N], code_NxK[order_N]),
         )
         moved_NxK = code_NxK.at[order_N].set(moved_NxK)
@@ -135,8 +135,8 @@ def descend(
 
 
 def _move_row(
-    similar_UxU: jax.Array, sums: _Sums, u: jax.Array, old_K: jax.Array
-) -> tuple[_Sums, jax.Array]:
+    similar_UxU: jax.Array, sums: Sums, u: jax.Array, old_K: jax.Array
+) -> tuple[Sums, jax.Array]:
     """Take the steps of the bits of a row of set u, in their order; return its new bits too."""
     gram_KxK, pull_UxK = sums
     bits = len(old_K)
@@ -152,26 +152,26 @@ def _move_row(
 
     slope_K = gram_KxK @ old_K - bits * pull_UxK[u]  # g' / 4
     new_K, _ = jax.lax.fori_loop(0, bits, step, (old_K, slope_K))
-    sums = _Sums(
+    sums = Sums(
         gram_KxK + jnp.outer(new_K, new_K) - jnp.outer(old_K, old_K),
         pull_UxK + jnp.outer(similar_UxU[u], new_K - old_K),
     )
     return sums, new_K
 
 
-def _sums(sets: Sets, code_NxK: jax.Array) -> _Sums:
+def sums_of(sets: Sets, code_NxK: jax.Array) -> Sums:
     size, (rows, bits) = len(sets.similar_UxU), code_NxK.shape
     lane_N = LANES * sets.set_N + jnp.arange(rows) % LANES
     lane_VxK = jax.ops.segment_sum(code_NxK, lane_N, num_segments=LANES * size)
     set_sum_UxK = pairwise_sum(lane_VxK.reshape(size, LANES, bits), axis=1)
     gram_KxK = sum_blocks(lambda row_BxK: row_BxK.T @ row_BxK, code_NxK, BLOCK)
-    return _Sums(gram_KxK, sets.similar_UxU @ set_sum_UxK)
+    return Sums(gram_KxK, sets.similar_UxU @ set_sum_UxK)
 
 
 def _loss(sets: Sets, code_NxK: jax.Array) -> jax.Array:
     """The mean of `(S − H Hᵀ / K)²`: `1 − 2 Σ S_im h_i · h_m / (K N²) + ||G||² / (K N)²`."""
     rows, bits = code_NxK.shape
-    gram_KxK, pull_UxK = _sums(sets, code_NxK)
+    gram_KxK, pull_UxK = sums_of(sets, code_NxK)
     agreement = pairwise_sum((code_NxK * pull_UxK[sets.set_N]).ravel())
     return 1 - 2 * agreement / bits / rows / rows + ((gram_KxK / bits / rows) ** 2).sum()
 

@@ -96,8 +96,8 @@ def objective(
     if method not in OBJECTIVES:
         raise ValueError(
             f"method is {method!r}; a network is trained by dhs, {', '.join(OBJECTIVES)}. Others, "
-            "lsh, sh, itq, sdh and bihalf, fit features and are whole when experiments.train has "
-            "run."
+            "lsh, sh, pcah, itq, sdh, bihalf and adsh, fit features and are whole when "
+            "experiments.train has run."
         )
     make, known = OBJECTIVES[method]
     if unknown := sorted(set(options) - set(known)):

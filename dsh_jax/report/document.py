@@ -29,7 +29,7 @@ def write_report(
     precision_at: Sequence[Curve],
     by_class: Sequence[ClassScore],
     confusion: Confusion | None,
-    plane: Plane | None,
+    planes: Sequence[Plane],
     bit_mean: np.ndarray,
     bits: Mapping[str, float],
     galleries: Mapping[str, Gallery],
@@ -50,7 +50,7 @@ def write_report(
         precision_at: lines with k as x, at least 1, and the precision among the first k as y.
         by_class: mAP of the queries of each class.
         confusion: of classes among the neighbours, or None.
-        plane: codes of database images, or None.
+        planes: codes of database images, by their principal components and by t-SNE.
         bit_mean: float [K], mean of each bit, from 0 to 1.
         bits: other numbers of the codes, name to value.
         galleries: title to queries with their nearest database images.
@@ -65,7 +65,7 @@ def write_report(
         "Precision": _precision(precision_recall, precision_at),
         "Classes of the queries": _by_class(by_class),
         "Classes among the neighbours": _confusion(confusion),
-        "Codes": _codes(plane, bit_mean, bits),
+        "Codes": _codes(planes, bit_mean, bits),
         "Training": _training(history),
         "Queries and their nearest database images": _galleries(galleries),
         "Images of other data sets": other_data.parts(cross_domain),
@@ -114,10 +114,10 @@ def _confusion(confusion: Confusion | None) -> list[str]:
     return [note, figures.confusion(confusion), tables.confusion(confusion)]
 
 
-def _codes(plane: Plane | None, bit_mean: np.ndarray, bits: Mapping[str, float]) -> list[str]:
-    plots = figures.bits(bit_mean) if len(bit_mean) else ""
-    if plane is not None:
-        plots = figures.plane(plane) + plots
+def _codes(planes: Sequence[Plane], bit_mean: np.ndarray, bits: Mapping[str, float]) -> list[str]:
+    plots = "".join(map(figures.plane, planes))
+    if len(bit_mean):
+        plots += figures.bits(bit_mean)
     parts = _grid(plots)
     if bits:
         ordered = {name: bits[name] for name in tables.TITLES if name in bits} | dict(bits)

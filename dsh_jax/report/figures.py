@@ -108,7 +108,7 @@ def confusion(shown: Confusion) -> str:
 
 
 def plane(codes: Plane) -> str:
-    """Return the figure of codes in the plane of their principal components."""
+    """Return the figure of codes in the plane of their principal components, or of t-SNE."""
 
     def draw(axes: Axes) -> None:
         edge = {"edgecolors": matplotlib.rcParams["text.color"], "linewidths": 0.5}
@@ -122,8 +122,11 @@ def plane(codes: Plane) -> str:
             place = codes.point_Mx2[is_in].T
             # Far codes over near ones would hide single images among many.
             axes.scatter(*place, s=size_M[is_in], c=colour, marker=marker, label=name, **edge)
-        axes.set(xlabel=f"first axis, {codes.explained[0]:.0%} of the variance")
-        axes.set(ylabel=f"second axis, {codes.explained[1]:.0%}")
+        if codes.explained is None:
+            axes.set(xticks=[], yticks=[])
+        else:
+            axes.set(xlabel=f"first axis, {codes.explained[0]:.0%} of the variance")
+            axes.set(ylabel=f"second axis, {codes.explained[1]:.0%}")
         columns = 5 if max(map(len, codes.names), default=0) < 5 else 3
         legend = axes.legend(
             loc="lower left", bbox_to_anchor=(-0.02, 1), ncols=columns, borderpad=0,
@@ -132,6 +135,10 @@ def plane(codes: Plane) -> str:
         for handle in legend.legend_handles:
             handle.set_sizes([30])
 
+    classes = f"classes {', '.join(codes.names)}"
+    if codes.explained is None:
+        title = "t-SNE of the same: near codes stay near, the distance of far ones means nothing."
+        return plot(draw, (4.6, 4.6), title, f"{title} {len(codes.count_M)} marks; {classes}")
     title = "Principal components of database images; larger marks: more images with one code."
     alt = f"{title} The axes hold {codes.explained[0]:.0%} and {codes.explained[1]:.0%}"
-    return plot(draw, (4.6, 4.6), title, f"{alt} of the variance; classes {', '.join(codes.names)}")
+    return plot(draw, (4.6, 4.6), title, f"{alt} of the variance; {classes}")

@@ -184,7 +184,12 @@ def features_in_words(config: ConfigDict) -> str:
 
 
 def report_run(
-    config: ConfigDict, described: build.Run, evaluation: Evaluation, workdir: epath.PathLike
+    config: ConfigDict,
+    described: build.Run,
+    evaluation: Evaluation,
+    workdir: epath.PathLike,
+    *,
+    tsne: bool = False,
 ) -> epath.Path:
     """Write `report.html` of a run: numbers, curves, and pictures of what went in and came out.
 
@@ -193,6 +198,7 @@ def report_run(
       described: what `build.build` made of it.
       evaluation: of the run.
       workdir: the run's folder.
+      tsne: whether t-SNE of the codes stands beside their principal components.
 
     Returns:
       The path of the page.
@@ -235,6 +241,15 @@ def report_run(
     )
     label = {part: source.label_NxC[rows] for part, rows in evaluation.rows.items()}
     drawn = rng.permutation(len(database))[:500]
+    planes = [
+        code_statistics.plane(
+            codes.unpack_bits(database[drawn], bits),
+            label[headline][drawn],
+            source.label_names,
+            tsne=way,
+        )
+        for way in ((False, True) if tsne else (False,))
+    ]
     sheets = {title: neighbour_sheet(gallery) for title, gallery in galleries.items()}
     if rebuilt is not None:
         both = np.concatenate([rebuilt.original, rebuilt.decoded])
@@ -277,9 +292,7 @@ def report_run(
             bits=bits,
             title=f"database={headline}",
         ),
-        plane=code_statistics.plane(
-            codes.unpack_bits(database[drawn], bits), label[headline][drawn], source.label_names
-        ),
+        planes=[plane for plane in planes if plane is not None],
         bit_mean=evaluation.bit_mean_K,
         bits=of_bits,
         galleries=galleries,

@@ -19,9 +19,9 @@ from dsh_jax import codes, parallel
 from dsh_jax.data import splits
 from dsh_jax.data.source import Source
 from dsh_jax.evaluation import results
-from dsh_jax.methods import bihalf, features, itq, lsh, sdh
+from dsh_jax.methods import adsh, bihalf, features, itq, lsh, sdh
 from dsh_jax.methods.features import gist, matconvnet, vggf
-from dsh_jax.methods.shallow import METHODS
+from dsh_jax.methods.shallow import METHODS, SUPERVISED
 from dsh_jax.network.backbones import BACKBONES
 from dsh_jax.training import backbone
 from dsh_jax.training.run_folder import locked, open_run
@@ -116,7 +116,7 @@ def _fc7(mean_224x224x3: np.ndarray, variables: Any, image_BxHxWxC: jax.Array) -
 def fit(
     config: ConfigDict, feature_NxD: np.ndarray, label_NxC: np.ndarray, split: splits.Split
 ) -> tuple[Callable[[Any, jax.Array], jax.Array], Any]:
-    """Fit the method of a config to the training rows: all of them, or for SDH the labelled ones.
+    """Fit the method of a config to the training rows; one that reads labels, to the labelled ones.
 
     Args:
       config: of the run.
@@ -133,7 +133,7 @@ def fit(
     options, bits = config.shallow, config.model.bits
     key = jax.random.PRNGKey(config.seed)
     method = METHODS[config.method]
-    train_NxD = feature_NxD[split.labelled if config.method == "sdh" else split.train]
+    train_NxD = feature_NxD[split.labelled if config.method in SUPERVISED else split.train]
     if config.method == "lsh":
         parameters = lsh.fit(
             key,
@@ -154,6 +154,10 @@ def fit(
             normalise=options.normalise,
             sigma=options.sigma or None,
             restart=options.restart,
+        )
+    elif config.method == "adsh":
+        parameters = adsh.fit(
+            key, train_NxD, label_NxC[split.labelled], bits, rounds=options.iterations
         )
     elif config.method == "bihalf":
         parameters = bihalf.fit(key, train_NxD, bits, steps=options.steps, center=options.center)

@@ -103,18 +103,24 @@ def table(
     cells = [["row", "labels", "bits", "seeds", *columns]]
     for setting in settings:
         line = [setting.row, setting.labels, str(setting.bits), str(len(setting.runs))]
-        cells.append(line + [_cell(setting.values(name)) for name in columns.values()])
+        cells.append(line + [cell(setting.values(name)) for name in columns.values()])
     if control:
         cells[0].append("gain, paired by seed")
         for setting, line in zip(settings, cells[1:], strict=True):
             here = (setting.labels, setting.bits)
             of_control = [s for s in settings if s.row == control and (s.labels, s.bits) == here]
             is_other = setting.row != control and bool(of_control)
-            line.append(_cell(gains(setting, of_control[0], metric), "+") if is_other else "")
+            line.append(cell(gains(setting, of_control[0], metric), "+") if is_other else "")
     return cells
 
 
-def _cell(values: Sequence[float], sign: str = "-") -> str:
+def cell(values: Sequence[float], sign: str = "-") -> str:
+    """Return "0.9912 ± 0.0005", the mean and half of its interval; of one run the mean alone.
+
+    Args:
+      values: of runs; none gives no text.
+      sign: of the mean, as formats have it.
+    """
     if not values:
         return ""
     mean, low, high = interval(values)

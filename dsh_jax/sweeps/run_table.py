@@ -15,9 +15,17 @@ from typing import Any
 import numpy as np
 
 from dsh_jax.plots import Curve
+from dsh_jax.sweeps.ablation import cell
 
 SEEDS = ("seed", "data.split_seed")  # repeated for a mean, not compared
 MAP = "eval/map"
+SECONDS = "train/seconds"
+# Beside the mAPs, where runs have them: title, and how the mean is written.
+OTHERS = {
+    "eval/distinct_codes": ("distinct codes", "{:.1%}"),
+    "eval/dead_bits": ("dead bits", "{:.1f}"),
+    SECONDS: ("seconds", "{:.0f}"),
+}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -46,14 +54,12 @@ class Group:
     Args:
         point: their overrides without seeds.
         runs: how many.
-        mean: of each mAP, name to value.
-        sd: the same, standard deviation with runs − 1; without any for one run.
+        values: of each mAP, and of OTHERS, name to the values of the runs that have it.
     """
 
     point: Mapping[str, Any]
     runs: int
-    mean: Mapping[str, float]
-    sd: Mapping[str, float]
+    values: Mapping[str, Sequence[float]]
 
 
 def map_names(records: Sequence[Record]) -> list[str]:
@@ -77,7 +83,7 @@ def swept_keys(records: Sequence[Record]) -> list[str]:
 
 
 def groups(records: Sequence[Record]) -> list[Group]:
-    """Return the finished runs' mAP, mean and standard deviation over seeds.
+    """Return the finished runs' numbers, those together that differ by their seeds alone.
 
     Args:
         records: of a sweep.
@@ -95,16 +101,9 @@ def groups(records: Sequence[Record]) -> list[Group]:
         point = {key: value for key, value in members[0].point.items() if key not in SEEDS}
         values = {
             name: [member.metrics[name] for member in members if name in member.metrics]
-            for name in map_names(members)
+            for name in (*map_names(members), *OTHERS)
         }
-        found.append(
-            Group(
-                point,
-                len(members),
-                {name: statistics.fmean(value) for name, value in values.items()},
-                {name: statistics.stdev(v) for name, v in values.items() if len(v) > 1},
-            )
-        )
+        found.append(Group(point, len(members), {n: value for n, value in values.items() if value}))
     return found
 
 
@@ -136,18 +135,28 @@ def to_markdown(records: Sequence[Record]) -> str:
     Returns:
         Lines.
     """
-    names = map_names(records)
+    names, found = map_names(records), groups(records)
     keys = [key for key in swept_keys(records) if key not in SEEDS]
-    rows = [[*keys, "runs", *map(title, names)]]
-    for group in groups(records):
+    others = [name for name in OTHERS if any(name in group.values for group in found)]
+    rows = [[*keys, "runs", *map(title, names), *(OTHERS[name][0] for name in others)]]
+    for group in found:
         settings = [str(group.point.get(key, "")) for key in keys]
-        numbers = [mean_and_sd(group, name) for name in names]
+        numbers = [cell(group.values.get(name, ())) for name in names]
+        numbers += [
+            OTHERS[name][1].format(statistics.fmean(group.values[name]))
+            if name in group.values
+            else ""
+            for name in others
+        ]
         rows.append([*settings, str(group.runs), *numbers])
     lines = []
     if len(rows) > 1:
         rows.insert(1, ["---"] * len(rows[0]))
         lines = [f"| {' | '.join(map(escape, row))} |" for row in rows]
-        lines += ["", "mAP: tie-aware, whole ranking; mean ± sd over seeds."]
+        note = "mAP: tie-aware, whole ranking; mean ± half of the 95 % interval over seeds."
+        if SECONDS in others:
+            note += " Seconds: of the steps; of runs trained by one program, of all of them."
+        lines += ["", note]
     missing = [record for record in records if record.state != "finished"]
     if missing:
         lines += ["", f"{len(missing)} of {len(records)} runs have no result:", ""]
@@ -167,19 +176,6 @@ def title(name: str) -> str:
     """
     database = name.removeprefix("eval").removesuffix("/map").removeprefix("_")
     return f"mAP, database={database}" if database else "mAP"
-
-
-def mean_and_sd(group: Group, name: str) -> str:
-    """Return "0.9912 ± 0.0005", or the mean alone of one run.
-
-    Args:
-        group: of runs.
-        name: of a mAP.
-    """
-    if name not in group.mean:
-        return ""
-    mean = f"{group.mean[name]:.4f}"
-    return f"{mean} ± {group.sd[name]:.4f}" if name in group.sd else mean
 
 
 def escape(text: str) -> str:
@@ -233,8 +229,10 @@ def curves(records: Sequence[Record], against: str) -> list[Curve]:
     lines: dict[str, list[tuple[float, float, float]]] = {}
     for group in groups(records):
         others = [f"{key}={_short(v)}" for key, v in group.point.items() if key != against]
-        mean, sd = group.mean[MAP], group.sd.get(MAP, 0.0)
-        lines.setdefault(" ".join(others), []).append((group.point[against], mean, sd))
+        values = group.values[MAP]
+        sd = statistics.stdev(values) if len(values) > 1 else 0.0
+        spread = (group.point[against], statistics.fmean(values), sd)
+        lines.setdefault(" ".join(others), []).append(spread)
     found = []
     for name, points in lines.items():
         x, mean, sd = np.array(sorted(points), float).T

@@ -8,7 +8,7 @@ from typing import Any
 
 from etils import epath
 
-from dsh_jax.sweeps.run_table import MAP, Record, aligned
+from dsh_jax.sweeps.run_table import MAP, SECONDS, Record, aligned
 from dsh_jax.training.records import read_metrics
 from experiments.sweeps.runs import STOPPED, Launcher, Run
 
@@ -41,13 +41,19 @@ def read_record(name: str, point: Mapping[str, Any], workdir: epath.Path) -> Rec
       workdir: of the sweep.
 
     Returns:
-      Record; its metrics are those of the evaluation, the best `valid/map`, and `step`.
+      Record; its metrics are those of the evaluation, the best `valid/map`, `step`, and the seconds
+      of its steps, by the median of each record.
     """
     records = read_metrics(workdir / name / "metrics.jsonl")
     metrics = {"step": float(max((record["step"] for record in records), default=0))}
     if valid := [record["valid/map"] for record in records if "valid/map" in record]:
         metrics["valid/map"] = max(valid)
+    before = 0.0
     for record in records:
+        if "speed/step_ms" in record:
+            seconds = (record["step"] - before) * record["speed/step_ms"] / 1e3
+            metrics[SECONDS] = metrics.get(SECONDS, 0.0) + seconds
+            before = record["step"]
         if MAP in record:
             metrics |= {key: value for key, value in record.items() if key != "step"}
     log, end = (workdir / "logs" / f"{name}.{ending}" for ending in ("log", "end"))

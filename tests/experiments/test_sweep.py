@@ -253,6 +253,17 @@ def test_row_of_a_run_has_its_progress(tmp_path):
     assert log_lines(one.log) == ["notes: 9.0 steps/s, 5.0% (5/100), ETA: 2m"]
 
 
+def test_seconds_are_those_of_the_steps(tmp_path):
+    file = epath.Path(tmp_path) / "a" / "metrics.jsonl"
+    file.parent.mkdir()
+    writer = writers.JsonLines(file, bool)
+    writer.write_scalars(100, {"speed/step_ms": 20.0})
+    writer.write_scalars(100, {"valid/map": 0.5})
+    writer.write_scalars(150, {"speed/step_ms": 40.0})
+    writer.write_scalars(151, {"train/loss": 1.0})  # one step alone has no time
+    assert read_record("a", {}, epath.Path(tmp_path)).metrics["train/seconds"] == 4.0
+
+
 class Pretender:
     """A launcher whose runs end at once with a validation mAP that grows with the setting."""
 

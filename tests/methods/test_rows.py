@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from dsh_jax.methods import bihalf, itq, lsh, sdh, spectral
+from dsh_jax.methods import adsh, bihalf, itq, lsh, pcah, sdh, spectral
 from dsh_jax.methods.rows import map_blocks, sum_blocks
 
 BITS = 6
@@ -18,12 +18,18 @@ def fit_sdh(key, feature, bits=BITS):
     return sdh.fit(key, feature, LABEL[: len(feature)], bits, anchors=20, sigma=None)
 
 
+def fit_adsh(key, feature, bits=BITS):
+    return adsh.fit(key, feature, LABEL[: len(feature)], bits, rounds=2, hidden=16)
+
+
 FITS = {
     "lsh": (functools.partial(lsh.fit, center=True), lsh.encode),
     "spectral": (spectral.fit, spectral.encode),
+    "pcah": (pcah.fit, pcah.encode),
     "itq": (itq.fit, itq.encode),
     "sdh": (fit_sdh, sdh.encode),
     "bihalf": (functools.partial(bihalf.fit, center=True, steps=100), bihalf.encode),
+    "adsh": (fit_adsh, adsh.encode),
 }
 every_method = pytest.mark.parametrize(("fit", "encode"), FITS.values(), ids=FITS)
 

@@ -28,7 +28,7 @@ EMPTY = {
     "precision_at": [],
     "by_class": [],
     "confusion": None,
-    "plane": None,
+    "planes": [],
     "bit_mean": np.zeros(0),
     "bits": {},
     "galleries": {},
@@ -116,7 +116,7 @@ def _contents(**changed):
             ClassScore("cat", 9, 0.8, 0.7, 0.9),
         ],
         "confusion": _confusion(),
-        "plane": _plane(),
+        "planes": [_plane()],
         "bit_mean": np.linspace(0.4, 0.625, 48),
         "bits": {"dead_bits": 3.0, "bit_entropy": 0.98765, "quantization_gap": 0.02},
         "galleries": {"queries drawn at random": _gallery()},
@@ -217,7 +217,7 @@ def test_every_text_is_escaped(tmp_path):
         precision_recall=[curve],
         precision_at=[curve],
         confusion=dataclasses.replace(_confusion(), names=[HOSTILE, "b"], note=HOSTILE),
-        plane=_plane([HOSTILE, "b"]),
+        planes=[_plane([HOSTILE, "b"])],
         bits={HOSTILE: 0.5},
         galleries={HOSTILE: _gallery(label=HOSTILE)},
         cross_domain=[CrossDomain(HOSTILE, 1, {HOSTILE: HOSTILE}, {HOSTILE: {HOSTILE: 1.0}}, {})],
@@ -438,6 +438,26 @@ def test_codes_that_are_all_the_same_have_no_plane_and_one_bit_has_a_line():
     line = code_statistics.plane(np.array([[0], [1], [1]], np.uint8), label, ["a"])
     assert line.explained == (1, 0)
     assert (line.point_Mx2[:, 1] == 0).all()
+
+
+def test_tsne_keeps_near_codes_near_and_is_the_same_every_time(tmp_path):
+    rng = np.random.default_rng(0)
+    which = np.arange(60) % 3
+    bit = rng.integers(0, 2, (3, 32))[which] ^ (rng.random((60, 32)) < 0.02)
+    label = np.eye(3, dtype=np.uint8)[which]
+    shown, again = (code_statistics.plane(bit, label, list("abc"), tsne=True) for _ in range(2))
+    np.testing.assert_array_equal(shown.point_Mx2, again.point_Mx2)
+    assert shown.explained is None
+    distance = np.linalg.norm(shown.point_Mx2[:, None] - shown.point_Mx2, axis=-1)
+    is_same = shown.class_M[:, None] == shown.class_M
+    assert distance[is_same].max() < distance[~is_same].min()
+    page = _write(tmp_path, **EMPTY | {"planes": [_plane(), shown]})
+    assert page.index("Principal components of database") < page.index("t-SNE of the same")
+    # Equal codes of two classes stand at one place; of three codes there is no such plane.
+    bit, label = np.repeat(np.eye(5, dtype=np.uint8), 2, axis=0), np.eye(2, dtype=np.uint8)
+    pairs = code_statistics.plane(bit, label[np.arange(10) % 2], ["a", "b"], tsne=True)
+    np.testing.assert_array_equal(pairs.point_Mx2[::2], pairs.point_Mx2[1::2])
+    assert code_statistics.plane(bit[:6], label[[0] * 6], ["a", "b"], tsne=True) is None
 
 
 def test_bit_statistics_worked_by_hand():

@@ -30,10 +30,11 @@ def source():
 
 
 @pytest.mark.parametrize(
-    ("method", "least"), [("lsh", 0.2), ("sh", 0.3), ("itq", 0.4), ("sdh", 0.75), ("bihalf", 0.4)]
+    ("method", "least"),
+    [("lsh", 0.2), ("sh", 0.3), ("itq", 0.4), ("sdh", 0.75), ("bihalf", 0.4), ("adsh", 0.6)],
 )
 def test_a_run_is_fitted_ranked_and_written(source, tmp_path, method, least):
-    config = config_of(method)
+    config = config_of(method, **({"shallow.iterations": 4} if method == "adsh" else {}))
     split = build.load_split(config, source)
     ranked = shallow.run(config, source, split, tmp_path / "run")
     scalars = ranked.scalars()

@@ -35,32 +35,43 @@ RECORDS = [
 ]
 
 
-def test_groups_are_means_over_seeds():
+def test_groups_are_over_seeds():
     wide, narrow = groups(RECORDS)
     assert wide.point == {"model.bits": 24}
     assert wide.runs == 2
-    assert wide.mean == {"eval/map": pytest.approx(0.8), "eval_unseen/map": 0.5}
-    # √((0.05² + 0.05²) / 1)
-    assert wide.sd == {"eval/map": pytest.approx(0.005**0.5), "eval_unseen/map": 0.0}
+    assert wide.values == {"eval/map": [0.75, 0.85], "eval_unseen/map": [0.5, 0.5]}
     assert narrow.point == {"model.bits": 12}
     assert narrow.runs == 1
-    assert narrow.sd == {}
+    assert narrow.values == {"eval/map": [0.5], "eval_unseen/map": [0.25]}
 
 
 def test_markdown_has_means_and_the_runs_without_result():
     assert to_markdown(RECORDS) == (
         "| model.bits | runs | mAP | mAP, database=unseen |\n"
         "| --- | --- | --- | --- |\n"
-        "| 24 | 2 | 0.8000 ± 0.0707 | 0.5000 ± 0.0000 |\n"
+        # t of one degree of freedom is 12.706, s / √2 = 0.05.
+        "| 24 | 2 | 0.8000 ± 0.6353 | 0.5000 ± 0.0000 |\n"
         "| 12 | 1 | 0.5000 | 0.2500 |\n"
         "\n"
-        "mAP: tie-aware, whole ranking; mean ± sd over seeds.\n"
+        "mAP: tie-aware, whole ranking; mean ± half of the 95 % interval over seeds.\n"
         "\n"
         "2 of 5 runs have no result:\n"
         "\n"
         "- model.bits=12,seed=1: failed, exit code 1: a\\|b\n"
         "- model.bits=48,seed=0: waiting\n"
     )
+
+
+def test_markdown_says_what_the_codes_are_like_and_how_long_they_took():
+    metrics = {"eval/map": 0.5, "eval/distinct_codes": 0.25, "eval/dead_bits": 1.0}
+    records = [
+        Record("a", {"seed": 0}, "finished", metrics=metrics | {"train/seconds": 59.0}),
+        Record("b", {"seed": 1}, "finished", metrics=metrics | {"eval/dead_bits": 2.0}),
+    ]
+    heading, _, row, _, note = to_markdown(records).splitlines()
+    assert heading == "| runs | mAP | distinct codes | dead bits | seconds |"
+    assert row == "| 2 | 0.5000 ± 0.0000 | 25.0% | 1.5 | 59 |"
+    assert note.endswith("Seconds: of the steps; of runs trained by one program, of all of them.")
 
 
 def test_markdown_of_nothing_finished_has_no_table():
