@@ -34,7 +34,7 @@ multiply-adds an image, forward and backward for 100 + 400, forward for the 400 
 sees: 11.2 PFLOP, at 20 to 30 % of an H100's 989 TFLOP/s 38 to 56 s.
 """
 
-from configs import default
+from configs import default, recipes
 
 
 def get_config(variant: str = "intended"):
@@ -66,7 +66,7 @@ def get_config(variant: str = "intended"):
         config.loss.z = 0.0
         config.loss.label_smoothing = 0.2
     if variant == "three_groups":
-        three_groups(config)
+        recipes.three_groups(config)
         config.training.hashing_epochs = 20.0
     if variant == "modern":
         config.model.dtype = "bfloat16"
@@ -75,7 +75,7 @@ def get_config(variant: str = "intended"):
         config.evaluation.validate_every_epochs = 4.0
     if variant in ("semi", "semi_cpu"):
         fast(config)
-        three_groups(config)
+        recipes.three_groups(config)
         config.augment.cutout = 8
         config.data.labels_per_class = 400
         config.data.label_fraction = 1.0
@@ -105,36 +105,12 @@ def get_config(variant: str = "intended"):
 
 
 def fast(config):
-    """Set a recipe for few epochs, after Jordan's of 2024: of two cores in one or two hours."""
+    """Set the recipe for few epochs, one or two hours of two cores, and what suits photographs."""
+    recipes.few_epochs(config)
     config.model.convs_per_group = (2, 2, 2, 2, 2)
     config.model.pool_after = "first"
-    config.model.pool_before_norm = True
     config.model.fc_dim = 512
-    config.model.whitening = 2
-    config.model.nonlinearity = "gelu"
-    config.model.norm_momentum = 0.6
-    config.model.norm_scale = False
-    config.model.kernel_init = "dirac"
     config.model.conv_precision = "bfloat16"
     config.augment.shift = 2
     config.augment.shift_border = "reflect"
     config.augment.flip_by_epoch = True
-    config.optimizer.name = "muon"
-    config.optimizer.schedule = "linear"
-    config.optimizer.warmup = 0.0
-    config.optimizer.learning_rate = 0.24
-    config.optimizer.adam_learning_rate = 4e-3
-    config.optimizer.momentum = 0.6
-
-
-def three_groups(config):
-    """Set Jordan's layout of 2024 in place of the paper's five groups: more places, fewer filters.
-
-    Three 2×2 pools leave 4×4 places, over which each channel's maximum is taken.
-    """
-    config.model.filters = (64, 256, 256)
-    config.model.convs_per_group = (2, 2, 2)
-    config.model.pools = 3
-    config.model.global_pool = True
-    config.optimizer.held_norms = True
-    config.optimizer.learning_rate = 0.12

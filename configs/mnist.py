@@ -9,9 +9,15 @@ Measured, `modern`, 2 CPU cores, 4 min 13 s alone (6 to 11 if shared), mAP, data
   24 bits: 0.9928 to 0.9935 over 3 seeds (paper .990)
   32 bits: 0.9937 to 0.9939 over 3 seeds (paper .990)
   48 bits: 0.9937 to 0.9942 over 3 seeds (paper .990)
+
+Measured, `semi`, 24 bits, seed 0, mAP, database=unseen (database=train):
+  python -m experiments.train --config=configs/mnist.py:semi --config.model.bits=24 \
+    --workdir=runs/mnist-semi
+  100 labels: 0.9774 (0.9783), accuracy .986
+  600 labels (--config.data.labels_per_class=60): 0.9814 (0.9829), accuracy .988
 """
 
-from configs import default
+from configs import default, recipes
 
 
 def get_config(variant: str = "intended"):
@@ -40,12 +46,19 @@ def get_config(variant: str = "intended"):
         config.loss.z = 0.0
         config.training.hashing_epochs = 6.0
     if variant == "semi":
+        recipes.few_epochs(config)
+        recipes.three_groups(config)
         config.data.labels_per_class = 10
         config.data.label_fraction = 1.0
         config.training.hashing_epochs = 0.0
         config.training.hashing_steps = 2000
         config.evaluation.validate_every_epochs = 0.0
         config.evaluation.validate_every_steps = 1000
+        config.semi.labels_first_steps = 300
+        config.semi.ramp = 0.0
+        config.semi.consistency = 0.0
+        config.semi.threshold_start = 0.8
+        config.semi.alignment = True
     if variant == "smoke":
         default.shorten(config, steps=100)
     default.to_the_letter(config, variant)

@@ -16,7 +16,7 @@ from dsh_jax.training import build, stages
 from dsh_jax.training.run_folder import flatten
 
 FOLDER = epath.Path(default.__file__).parent
-NAMES = sorted(path.stem for path in FOLDER.glob("*.py") if path.stem != "__init__")
+NAMES = sorted({path.stem for path in FOLDER.glob("*.py")} - {"__init__", "recipes"})
 EXTRA = {"cifar10": ("cpu", "three_groups", "semi_cpu"), "mirflickr": ("subset",)}
 USUAL = ("intended", "printed", "printed_small", "modern", "semi", "smoke")
 VARIANTS = [(name, variant) for name in NAMES for variant in (*USUAL, *EXTRA.get(name, ()))]
