@@ -30,7 +30,7 @@ lint: .venv/ready
 # What training needs; `make test` adds its own. pip says nothing while it works: so it is said here.
 .venv/trains: requirements-demo.txt requirements-encode.txt setup.cfg pyproject.toml
 	$(PYTHON) -m venv .venv
-	@echo "Installing 75 packages into .venv, 2.4 GB, most of it TensorFlow: one minute to several."
+	@echo "Installing 81 packages into .venv, 2.4 GB, most of it TensorFlow: one minute to several."
 	$(BIN)/python -m pip install --quiet --requirement requirements-demo.txt
 	$(BIN)/python -m pip install --quiet --no-deps --editable .
 	touch $@

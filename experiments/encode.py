@@ -25,7 +25,8 @@ Images that are not there any more are named and keep their codes, which experim
 --prune drops them, but never all of them. `dsh_jax.collection.image_codes.load` reads the output.
 
 --parquet writes the codes once more, as rows of number, name and code: for tables, and for what
-takes many rows at once from a file, such as an import of Milvus (docs/indexes.md).
+takes many rows at once from a file, such as an import of Milvus (docs/indexes.md). --npy writes
+them for numpy and PyTorch, with a .txt of the names (docs/exports.md).
 
 --annotate writes copies of the images that carry code, bits and model as XMP (JPEG, PNG, WebP).
 Only a picture that is the one that was encoded is copied. Copies are replaced when the image or its
@@ -51,6 +52,7 @@ from dsh_jax.collection.annotation import annotated, stored_codes
 from dsh_jax.collection.changed_files import Review
 from dsh_jax.collection.encoder import BATCH, ImageEncoder
 from dsh_jax.collection.file_names import printable
+from dsh_jax.index import npy_rows
 from dsh_jax.network.backbones import BACKBONES
 from dsh_jax.runs import exported, untrained
 from experiments import console
@@ -82,6 +84,7 @@ _ALLOW_OUTSIDE = flags.DEFINE_bool(
 )
 _ANNOTATE = flags.DEFINE_string("annotate", None, "Folder for copies that carry their codes.")
 _PARQUET = flags.DEFINE_string("parquet", None, "File for the same codes as rows of a table.")
+_NPY = flags.DEFINE_string("npy", None, "File for the same codes as a plain array.")
 _READ = flags.DEFINE_string(
     "read_annotations", None, "Folder of annotated images, in place of encoding."
 )
@@ -96,8 +99,8 @@ flags.mark_flags_as_mutual_exclusive(
 
 def check_flags() -> None:
     """Refuse flags that do not go together."""
-    if _PARQUET.value and not _OUT.value:
-        raise ValueError("--parquet holds the codes of --out as rows: pass --out as well")
+    if (_PARQUET.value or _NPY.value) and not _OUT.value:
+        raise ValueError("--parquet and --npy hold the codes of --out: pass --out as well")
     if _READ.value:
         if not _OUT.value or _IMAGES.value or _ANNOTATE.value or _VERIFY.value or _PRUNE.value:
             raise ValueError(
@@ -194,7 +197,10 @@ def read_annotations() -> int:
 
 
 def write_rows(codes: image_codes.ImageCodes) -> None:
-    """Write the codes as rows of a table, where that is asked for."""
+    """Write the codes as rows of a table or of an array, where that is asked for."""
+    if _NPY.value:
+        npy_rows.write(_NPY.value, codes)
+        print(f"{_NPY.value}: {len(codes.names):,} rows")
     if _PARQUET.value:
         try:  # encoding alone goes without pyarrow
             from dsh_jax.index import parquet_rows

@@ -3,10 +3,11 @@
 python -m experiments.serve --workdir=runs/pets --index=codes.npz
 python -m experiments.serve --model=exports/pets --port=8000
 
-Needs the extra `serve`. --index is a file of experiments.encode by the same model; without it the
-page shows code and reconstruction. Only this machine can reach the page unless --host says
-otherwise. Files that are sent to it stand in a folder within the run's until they are read, and
-that folder goes when the command ends.
+--index is a file of experiments.encode by the same model; without it the page shows code and
+reconstruction. Only this machine can reach the page unless --host says otherwise; then everybody
+who reaches it sees the images of the index. It is called by an address, by this machine's name, or
+by a name of --allow_host, such as that of a proxy. Files that are sent to it have no name on the
+disk: nothing of them stays, however the command ends.
 """
 
 import functools
@@ -21,7 +22,8 @@ from etils import epath
 from PIL import Image
 
 from dsh_jax.collection import image_codes
-from dsh_jax.page import server
+from dsh_jax.page import callers, server
+from dsh_jax.page.application import application
 from dsh_jax.page.lookup import Lookup
 from dsh_jax.runs import exported, reconstruction
 from experiments import console
@@ -34,6 +36,7 @@ _K = flags.DEFINE_integer("k", 12, "Neighbours to show.", lower_bound=1, upper_b
 _HOST = flags.DEFINE_string("host", "127.0.0.1", "Address to listen at.")
 _PORT = flags.DEFINE_integer("port", 7860, "Port; 0 for any.", lower_bound=0, upper_bound=65535)
 _MEGABYTES = flags.DEFINE_float("max_megabytes", 20, "Largest file that is taken.", lower_bound=0)
+_NAMES = flags.DEFINE_multi_string("allow_host", [], "Another name that the page is called by.")
 _PIXELS = flags.DEFINE_integer("max_pixels", 50_000_000, "Most pixels of one.", lower_bound=1)
 
 flags.mark_flags_as_mutual_exclusive(["workdir", "model"], required=True)
@@ -87,21 +90,27 @@ def main(argv):
         raise app.UsageError(f"unknown arguments: {argv[1:]}")
     console.quiet()
     warnings.simplefilter("error", Image.DecompressionBombWarning)  # it becomes a reason
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))  # so that the folder goes
-    with console.clear_errors():
-        asked, listening = lookup(), server.listen(_HOST.value, _PORT.value)
-        with listening, server.temporary_folder(folder()) as temporary:
-            page = server.application(
-                asked,
-                temporary,
-                most_bytes=round(_MEGABYTES.value * 2**20),
-                most_pixels=_PIXELS.value,
-            )
-            warm_up(asked)
-            host = f"[{_HOST.value}]" if ":" in _HOST.value else _HOST.value
-            port = listening.getsockname()[1]
-            print(f"Open http://{host}:{port} in a browser; Ctrl-C ends.", flush=True)
-            server.serve(page, listening)
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
+    with console.clear_errors(), server.listen(_HOST.value, _PORT.value) as listening:
+        say("Reading the model" + (" and the index." if _INDEX.value else "."))
+        asked = lookup()
+        page = application(
+            asked,
+            names=callers.own_names(_HOST.value, set(_NAMES.value)),
+            most_bytes=round(_MEGABYTES.value * 2**20),
+            most_pixels=_PIXELS.value,
+        )
+        say("Compiling.")
+        warm_up(asked)
+        host = f"[{_HOST.value}]" if ":" in _HOST.value else _HOST.value
+        port = listening.getsockname()[1]
+        print(f"Open http://{host}:{port} in a browser; Ctrl-C ends.", flush=True)
+        server.serve(page, listening)
+
+
+def say(words: str) -> None:
+    """Tell what is being waited for."""
+    print(words, file=sys.stderr, flush=True)
 
 
 if __name__ == "__main__":

@@ -15,13 +15,9 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 ROOT = pathlib.Path(__file__).parent.parent
-OUTSIDE = {"browser", "cuda12", "cuda13", "serve"}  # extras that the tested set does not have
+OUTSIDE = {"cuda12", "cuda13"}  # extras that the tested set does not have
 OWN = {"configs", "dsh_jax", "experiments", *(path.stem for path in (ROOT / "tests").rglob("*.py"))}
-# What a distribution is called that the tested set does not have.
-ABSENT = {
-    "fastapi": "fastapi", "gradio": "gradio", "uvicorn": "uvicorn", "selenium": "selenium",
-    "torch": "torch",
-}  # fmt: skip
+ABSENT = {"torch": "torch"}  # a distribution that the tested set does not have
 EVERY_MODULE = """
 import importlib, pathlib, pkgutil, traceback
 import dsh_jax
@@ -150,7 +146,8 @@ def test_who_only_uses_codes_installs_no_tensorflow():
 def test_the_wheel_alone_imports_every_module(tmp_path):
     # Of a copy: setuptools leaves a folder behind, and would pack what an older one holds.
     tree = tmp_path / "tree"
-    shutil.copytree(ROOT / "dsh_jax", tree / "dsh_jax")
+    for name in ("configs", "dsh_jax", "experiments"):
+        shutil.copytree(ROOT / name, tree / name)
     for name in ("setup.cfg", "pyproject.toml", "README.md"):
         shutil.copy(ROOT / name, tree)
     pip = [sys.executable, "-m", "pip", "--quiet"]
@@ -164,3 +161,24 @@ def test_the_wheel_alone_imports_every_module(tmp_path):
     )
     print(found.stdout)
     assert found.returncode == 0, found.stdout + found.stderr[-2000:]
+    dsh = tmp_path / "fresh" / "bin" / "dsh"
+    listed = subprocess.run([dsh], cwd=tmp_path, capture_output=True, text=True)
+    assert "\n  train " in listed.stdout, listed.stderr
+    flags = ["--config=configs/digits.py:nosuch", "--workdir=run"]
+    refused = subprocess.run([dsh, "train", *flags], cwd=tmp_path, capture_output=True, text=True)
+    last = refused.stderr.strip().splitlines()[-1]
+    assert "unknown variant 'nosuch'" in last, refused.stderr  # the wheel's config was read
+
+
+def test_the_wheel_has_what_is_no_program():
+    parser = configparser.ConfigParser()
+    parser.read(ROOT / "setup.cfg", encoding="utf-8")
+    kept = parser["options.package_data"]
+    for package in ("configs", "dsh_jax", "experiments"):
+        patterns = [
+            one.strip() for one in kept.get(package, "").replace("\n", ",").split(",") if one
+        ]
+        found = {path for pattern in patterns for path in (ROOT / package).glob(pattern)}
+        files = {path for path in (ROOT / package).rglob("*") if path.is_file()}
+        files = {path for path in files if path.suffix not in (".py", ".pyc", ".md")}
+        assert files == found

@@ -8,6 +8,7 @@ from typing import Any
 
 import flax
 import numpy as np
+import safetensors.numpy
 from etils import epath
 
 from dsh_jax.network.torch_file import read_torch
@@ -37,10 +38,8 @@ def read_weights(path: epath.PathLike) -> dict[str, np.ndarray]:
         except (ValueError, OSError, EOFError, AttributeError, zipfile.BadZipFile) as error:
             raise ValueError(f"{path} is no .npz file of plain arrays: {error}") from None
     if path.suffix == ".safetensors":
-        from safetensors.numpy import load  # only who has such a file needs it
-
         try:
-            return load(path.read_bytes())
+            return safetensors.numpy.load(path.read_bytes())
         except Exception as error:  # its own error class, and others for damaged headers
             raise ValueError(f"{path} is no safetensors file, or damaged: {error}") from None
     if path.suffix in (".pth", ".pt", ".bin"):

@@ -1,6 +1,9 @@
 """The page in a browser, and found images as HTML.
 
-server       by Gradio: a file is dropped, its code and neighbours are shown
+server       the socket, and limits to connections
+application  what is answered: a file, an image of the index, a cut code
+callers      who is answered
+document     the page before an image was sent; page.js is its program
 lookup       what is shown of one image
 elements     its parts, as HTML
 code_bar     a code drawn as a bar

@@ -53,5 +53,5 @@ def svg(
     drawn = "".join(f'<path class="{kind}" d="{path}"/>' for kind, path in paths.items())
     return (
         f'<svg class="bits" role="img" aria-label="{words}" viewBox="0 0 {width} {height}" '
-        f'style="max-width:{2 * width}px">{drawn}</svg>'
+        f'width="{2 * width}">{drawn}</svg>'
     )

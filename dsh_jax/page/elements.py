@@ -1,6 +1,6 @@
 """What a page shows of one image: its pictures, its code as bits, its neighbours, as HTML.
 
-The colours are variables of Gradio's themes, light and dark.
+The colours are those of `report.frame`, light and dark.
 """
 
 from __future__ import annotations
@@ -18,33 +18,35 @@ from dsh_jax.page import code_bar, thumbnail
 from dsh_jax.page.code_length import Cut
 
 STYLE = """
-.gradio-container main{max-width:64rem!important;width:100%;margin:0 auto!important}
-.dsh{--quiet:color-mix(in srgb,currentColor 72%,transparent);
- font-variant-numeric:tabular-nums;color:var(--body-text-color);overflow-wrap:anywhere}
-.dsh h1,.dsh h2{margin:0 0 .5rem;font-weight:600;font-size:1.1rem} .dsh h1{font-size:1.5rem}
-.dsh p{margin:0 0 .75rem;max-width:46rem;color:var(--quiet);font-size:.875rem}
-.dsh .refused{color:var(--error-text-color,#b3372f);font-size:1rem;font-weight:500}
-.dsh ol,.dsh ul{display:flex;flex-wrap:wrap;gap:1rem;margin:0 0 1rem;padding:0;list-style:none}
-.dsh .neighbours li{width:8.5rem} .dsh .pictures{gap:.5rem}
-.dsh .pictures li{width:min(10rem,(100% - 1rem)/3)}
-.dsh .thumb{display:block;height:7rem;max-width:100%;object-fit:contain;margin-bottom:.25rem}
+main{padding-top:2rem} .drop,#length{display:flex;flex-direction:column;gap:.25rem;cursor:pointer}
+.drop{margin:1rem 0;padding:1.75rem 1rem;border:2px dashed var(--quiet);border-radius:.5rem;
+ text-align:center;align-items:center;scroll-margin-top:1rem}
+.drop:hover,.over{background:var(--shade)}
+.drop input{position:absolute;opacity:0;width:1px;height:1px}
+:focus-visible,.drop:focus-within{outline:3px solid var(--mark);outline-offset:2px}
+#said{min-height:2rem} #said p{margin:0} #progress{width:100%;accent-color:var(--mark)}
+#length{margin:0 0 1.5rem;max-width:32rem} [hidden]{display:none!important}
+#slider{width:100%;min-height:1.75rem;accent-color:var(--mark)}
+:root{--mark:#e8590c;--shade:color-mix(in srgb,var(--ink) 7%,transparent)}
+.dsh h1,.dsh h2{margin:1.25rem 0 .5rem;font-size:1.1rem} .dsh h1{margin-top:0;font-size:1.5rem}
+.dsh p{max-width:46rem} p.refused{color:var(--wrong);font-size:1rem;font-weight:500}
+.dsh ol,.dsh ul{margin:0 0 1rem;padding:0;list-style:none}
+.dsh .neighbours{display:grid;grid-template-columns:repeat(auto-fill,minmax(8rem,1fr));gap:.5rem}
+.neighbours a{display:block;height:100%;padding:.5rem;border-radius:.375rem;color:inherit;
+ text-decoration:none} .neighbours a:hover{background:var(--shade)}
+.dsh .neighbours li{width:auto;min-width:0}
+.dsh .pictures{display:flex;gap:.5rem} .dsh .pictures li{width:min(10rem,(100% - 1rem)/3)}
+.dsh .thumb{height:7rem;max-width:100%;object-fit:contain;margin-bottom:.25rem}
 .dsh .pictures .thumb{width:100%;height:auto;aspect-ratio:1}
 .dsh .exact .thumb{image-rendering:pixelated}
 .dsh .absent{height:7rem;padding:.5rem;border:1px dashed;font-size:.75rem;overflow:auto}
 .dsh .pictures .absent{height:auto;aspect-ratio:1;margin-bottom:.25rem}
-.dsh .note b{display:block;font-size:.875rem;font-weight:600;color:var(--body-text-color)}
-.dsh .note{font-size:.75rem;line-height:1.4;color:var(--quiet)}
-.dsh .bits{display:block;width:100%;height:auto;margin:.25rem 0 .5rem}
+.dsh .bits{display:block;max-width:100%;height:auto;margin:.25rem 0 .5rem}
 .dsh .one{fill:currentColor;stroke:currentColor} .dsh .zero{fill:none;stroke:currentColor}
 .dsh .zero{stroke-opacity:.35} .dsh .unused{opacity:.2}
-.dsh .differs{stroke:#e8590c;stroke-opacity:1} .dsh .one.differs{fill:#e8590c}
-.dsh .wide{overflow-x:auto;margin-bottom:1rem}
-.dsh table{border-collapse:collapse;overflow-wrap:normal;font-size:.875rem}
-.dsh th,.dsh td{padding:.3rem 0 .3rem clamp(.75rem,3vw,1.5rem);
- white-space:nowrap;font-weight:400;text-align:right}
-.dsh th,.dsh td{border-bottom:1px solid var(--border-color-primary)}
-.dsh th:first-child{padding-left:0} .dsh thead th{font-weight:600;vertical-align:bottom}
-.dsh .chosen>*{background:var(--background-fill-secondary);font-weight:600}
+.dsh .differs{stroke:var(--mark);stroke-opacity:1} .dsh .one.differs{fill:var(--mark)}
+.dsh .wide{margin-bottom:1rem} .dsh table{font-size:.875rem} .dsh td{white-space:nowrap}
+.dsh .chosen>*{background:var(--shade);font-weight:600}
 """
 
 
@@ -69,6 +71,14 @@ def refusal(name: str, reason: str) -> str:
     """Return words about a file that gives no image, for whom no code is shown."""
     return _block(
         f'<p class="refused" role="alert">{_text(name)}: {_text(reason.rstrip("."))}.</p>'
+    )
+
+
+def only_code(name: str, reason: str) -> str:
+    """Return words about an image of the index whose file gives no picture any more."""
+    return _block(
+        f"<h2>{_text(name)}</h2><p>No picture: {_text(reason.rstrip('.'))}. Its code is that of "
+        "the index.</p>"
     )
 
 
@@ -158,12 +168,13 @@ def neighbours(packed_W: np.ndarray, index: ImageCodes, found: Cut, root: str) -
         more += f"{_text(mark)}<br>" if mark else ""
         picture = thumbnail.of_file(os.path.join(root, name), name)
         items.append(
-            f'<li>{picture}{bar}<div class="note"><b>d {distance}</b>{more}{_text(name)}</div></li>'
+            f'<li><a href="?row={row}" data-row="{row}">{picture}{bar}<div class="note">'
+            f"<b>d {distance}</b>{more}{_text(name)}</div></a></li>"
         )
     return _block(
         f"<h2>Nearest, by {_length(found.bits, index.bits)}</h2>"
-        "<p>d: Hamming distance, bits; the bits that differ are coloured. "
-        f"{found.same:,} of {len(index.names):,} images have exactly the same "
+        "<p>d: Hamming distance, bits; the bits that differ are coloured. Choose an image to "
+        f"search with it. {found.same:,} of {len(index.names):,} images have exactly the same "
         f'{found.bits} bits.</p><ol class="neighbours">{"".join(items)}</ol>'
     )
 

@@ -67,24 +67,46 @@ class Lookup:
             words = f"{len(self.index.names):,} images in the index."
         return elements.heading(self.name, self.encoder.bits, self.encoder.fingerprint, words)
 
-    def look(self, path: str) -> tuple[np.ndarray | None, str]:
+    def look(self, path: str, name: str) -> tuple[np.ndarray | None, str]:
         """Encode a file.
 
         Args:
           path: of the file.
+          name: of it, for the reader.
 
         Returns:
           (packed_1xW uint8, HTML of its pictures); or (None, HTML of the reason) for a file that
           gives no image.
         """
-        name = os.path.basename(path)
         try:
             image_HxWxC, size = self.encoder.read(path)
         except pictures.UnreadableError as error:
             return None, elements.refusal(name, str(error))
         packed_1xW = self.encoder.encode_pixels(image_HxWxC[None])
+        return packed_1xW, self._pictures(path, name, image_HxWxC, size)
+
+    def look_at_row(self, row: int) -> tuple[np.ndarray, str]:
+        """Return an image of the index, by the code that it has there.
+
+        Args:
+          row: of the index.
+
+        Returns:
+          (packed_1xW uint8, HTML of its pictures, or of the reason that there are none).
+        """
+        name = self.index.names[row]
+        path = os.path.join(self.root, name)
+        try:
+            shown = self._pictures(path, name, *self.encoder.read(path))
+        except pictures.UnreadableError as error:
+            shown = elements.only_code(name, str(error))
+        return self.index.packed_NxW[row : row + 1], shown
+
+    def _pictures(
+        self, path: str, name: str, image_HxWxC: np.ndarray, size: tuple[int, int]
+    ) -> str:
         decoded = None if self.decode is None else np.asarray(self.decode(image_HxWxC[None]))[0]
-        shown = elements.pictures(
+        return elements.pictures(
             name,
             size,
             thumbnail.of_file(path, name),
@@ -92,7 +114,6 @@ class Lookup:
             decoded,
             self.no_decoder,
         )
-        return packed_1xW, shown
 
     def found(self, packed_1xW: np.ndarray, bits: int) -> str:
         """Return a code and its neighbours by its first bits, HTML.

@@ -1,62 +1,16 @@
-"""The page in a browser, by Gradio: a file is dropped, its code and neighbours are shown.
-
-It needs no network. Nothing is kept: a file that was sent is deleted once it is read.
-"""
+"""The server of the page: where it listens, and how much it lets others take."""
 
 from __future__ import annotations
 
 import contextlib
 import logging
-import os
-import pathlib
 import socket
-import tempfile
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
-from etils import epath
-from PIL import Image
-
-from dsh_jax.page import elements
-from dsh_jax.page.lookup import Lookup
-
-MARGIN = 65_536  # bytes of a request around the file that it carries
-KEPT = 600  # seconds that a file may lie
-# Gradio compiles its templates: 'unsafe-eval'.
-POLICY = (
-    "default-src 'self'; script-src 'self' 'unsafe-inline' 'unsafe-eval'; style-src 'self' "
-    "'unsafe-inline'; img-src 'self' data: blob:; font-src 'self' data:; frame-ancestors 'none'"
-)
-# Of Gradio and of the library that it brings along.
-SETTINGS = {
-    "GRADIO_ANALYTICS_ENABLED": "False",
-    "GRADIO_RUN_HISTORY": "False",
-    "HF_HUB_DISABLE_TELEMETRY": "1",
-    "HF_HUB_OFFLINE": "1",
-}
-FOLDERS = ("GRADIO_TEMP_DIR", "HF_HOME", "TMPDIR", "MPLCONFIGDIR")
-
-
-@contextlib.contextmanager
-def temporary_folder(parent: epath.PathLike) -> Iterator[epath.Path]:
-    """Make the folder for all that Gradio writes, and remove it at the end.
-
-    Enter it before Gradio is imported, which reads some of the settings only then.
-
-    Args:
-      parent: folder that it is made in.
-
-    Yields:
-      Its path.
-    """
-    with tempfile.TemporaryDirectory(prefix=".serve_", dir=parent) as folder:
-        os.environ.update(SETTINGS | dict.fromkeys(FOLDERS, folder))
-        tempfile.tempdir = folder
-        try:
-            yield epath.Path(folder)
-        finally:
-            tempfile.tempdir = None
+CONNECTIONS = 128  # at once; more are closed
+HEAD_SECONDS = 10  # for a connection to ask
+LONGEST_SECONDS = 180  # of a connection
 
 
 def listen(host: str, port: int) -> socket.socket:
@@ -71,7 +25,7 @@ def listen(host: str, port: int) -> socket.socket:
     """
     try:
         family = socket.AF_INET6 if ":" in host else socket.AF_INET
-        return socket.create_server((host, port), family=family)
+        return socket.create_server((host, port), family=family, backlog=CONNECTIONS)
     except OSError as error:
         raise ValueError(
             f"cannot listen at {host}, port {port} ({error.strerror}): pass another --port, or a "
@@ -79,137 +33,56 @@ def listen(host: str, port: int) -> socket.socket:
         ) from error
 
 
-def application(
-    lookup: Lookup, folder: epath.PathLike, *, most_bytes: int, most_pixels: int
-) -> Callable[..., Any]:
-    """Return the page as an ASGI application.
-
-    The limit of pixels is Pillow's, and so that of the whole process.
-
-    Args:
-      lookup: what the page shows.
-      folder: see `temporary_folder`.
-      most_bytes: of a file, at most.
-      most_pixels: of an image, at most; it is held against the header, before anything is decoded.
-
-    Returns:
-      The application.
-
-    Raises:
-      ValueError: where Gradio is missing.
-    """
-    gradio, fastapi = _gradio()
-    Image.MAX_IMAGE_PIXELS = most_pixels
-    limits = f"{most_bytes / 2**20:,.3g} MB, {most_pixels / 1e6:,.3g} million pixels"
-    page = _page(gradio, lookup, folder, f"Image, at most {limits}")
-    app = gradio.mount_gradio_app(
-        fastapi.FastAPI(openapi_url=None, max_body_size=most_bytes + MARGIN),
-        page,
-        "/",
-        footer_links=[],
-        run_history=False,
-        max_file_size=most_bytes,
-        show_error=True,
-        ssr_mode=False,
-        enable_monitoring=False,
-        pwa=False,
-        mcp_server=False,
-        theme=gradio.themes.Default(
-            font=["system-ui", "sans-serif"], font_mono=["ui-monospace", "monospace"]
-        ),
-        css=elements.STYLE,
-    )
-    # Gradio checks that a file was sent, and is no other of this machine, only once it is launched.
-    page.has_launched = True
-    return with_policy(app)
-
-
-def with_policy(app: Callable[..., Any]) -> Callable[..., Any]:
-    """Return an ASGI application whose pages ask no other host for anything."""
-
-    async def application_with_policy(scope, receive, send):
-        async def send_with_policy(message):
-            if message["type"] == "http.response.start":
-                policy = (b"content-security-policy", POLICY.encode())
-                message["headers"] = [*message.get("headers", ()), policy]
-            await send(message)
-
-        await app(scope, receive, send_with_policy)
-
-    return application_with_policy
-
-
-def forget(folder: epath.PathLike, seconds: float) -> None:
-    """Delete files of a folder, and of those in it, that are older; such as of broken uploads."""
-    oldest = time.time() - seconds
-    for path in pathlib.Path(folder).rglob("*"):
-        with contextlib.suppress(FileNotFoundError):  # another answer may delete it first
-            if path.is_file() and path.stat().st_mtime < oldest:
-                path.unlink()
-
-
 def serve(app: Callable[..., Any], listening: socket.socket) -> None:
     """Serve an application until the process is asked to end.
 
     Args:
-      app: an ASGI application.
+      app: an ASGI application that closes a connection with its answer.
       listening: see `listen`.
     """
-    import uvicorn  # which Gradio brings
+    import uvicorn
 
-    # Pages that are open hold a connection: none is waited for.
     config = uvicorn.Config(
-        app, log_level="warning", timeout_graceful_shutdown=1, server_header=False
+        app,
+        http=_bounded(),
+        ws="none",
+        lifespan="off",
+        log_level="error",  # what others send wrongly is answered, and not said
+        timeout_graceful_shutdown=1,
+        server_header=False,
     )
     server = uvicorn.Server(config)
-    # Nor is there anything to say about it.
+    # Of answers that are cut short at the end there is nothing to say.
     logging.getLogger("uvicorn.error").addFilter(lambda _: not server.should_exit)
     with contextlib.suppress(KeyboardInterrupt):
         server.run(sockets=[listening])
 
 
-def _page(gradio: Any, lookup: Lookup, folder: epath.PathLike, label: str) -> Any:
-    """Return the elements and what they do."""
-    whole = lookup.encoder.bits
+def _bounded() -> type:
+    """Return uvicorn's connection, with a limit to their number and to the time of each."""
+    from uvicorn.protocols.http.h11_impl import H11Protocol
 
-    def look(path):
-        if path is None:
-            return [gradio.skip()] * 5
-        try:
-            packed_1xW, shown = lookup.look(path)
-        finally:
-            pathlib.Path(path).unlink(missing_ok=True)
-            forget(folder, KEPT)
-        found = "" if packed_1xW is None else lookup.found(packed_1xW, whole)
-        is_seen = packed_1xW is not None and lookup.is_searchable and whole > 1
-        # The place for a file is empty again, ready for the next.
-        return None, packed_1xW, shown, gradio.update(value=whole, visible=is_seen), found
+    class Bounded(H11Protocol):
+        timers = ()
 
-    def cut(packed_1xW, bits):
-        return gradio.skip() if packed_1xW is None else lookup.found(packed_1xW, bits)
+        def connection_made(self, transport):
+            super().connection_made(transport)
+            if len(self.connections) > CONNECTIONS:
+                transport.abort()
+                return
 
-    with gradio.Blocks(title=lookup.name, analytics_enabled=False) as page:
-        plain = {"apply_default_css": False, "js_on_load": None}
-        gradio.HTML(lookup.heading(), **plain)
-        file = gradio.File(label=label, height=160)
-        code = gradio.State(None)
-        pictures = gradio.HTML("", elem_id="pictures", **plain)
-        bits = gradio.Slider(
-            1, max(2, whole), whole, step=1, label="Code length: first bits", visible=False,
-            elem_id="length",
-        )  # fmt: skip
-        found = gradio.HTML("", elem_id="found", **plain)
-        quiet = {"show_progress": "minimal", "api_visibility": "private"}
-        file.upload(look, file, [file, code, pictures, bits, found], **quiet)
-        bits.input(cut, [code, bits], found, trigger_mode="always_last", **quiet)
-    return page
+            def end_idle():
+                if self.cycle is None:  # nothing was asked
+                    transport.abort()
 
+            self.timers = (
+                self.loop.call_later(HEAD_SECONDS, end_idle),
+                self.loop.call_later(LONGEST_SECONDS, transport.abort),
+            )
 
-def _gradio() -> tuple[Any, Any]:
-    """Return Gradio and FastAPI, which only this module needs."""
-    try:
-        import fastapi
-        import gradio
-    except ImportError as error:
-        raise ValueError(f"Gradio cannot be imported ({error}): pip install -e .[serve]") from error
-    return gradio, fastapi
+        def connection_lost(self, exc):
+            for timer in self.timers:
+                timer.cancel()
+            super().connection_lost(exc)
+
+    return Bounded

@@ -2,7 +2,9 @@
 
 train           the loop: steps, validation, checkpoints
 evaluate        a run's folder to its results
+evaluated       the evaluation of a folder, read again
 gallery         what it retrieved and rebuilt, as pictures for its report
+sheet           the same of its last evaluation, as one picture
 reconstruction  images as the decoder rebuilds them, and by which state
 shallow         runs of methods that fit features
 scalable        DRSCH's codes cut

@@ -2,51 +2,22 @@
 
 from __future__ import annotations
 
-import dataclasses
-import zipfile
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 import numpy as np
 from etils import epath
 
 from dsh_jax import plots
 from dsh_jax.data.source import Source
-from dsh_jax.evaluation import results
-from dsh_jax.evaluation.results import Result
 from dsh_jax.metrics.statistics import PairedComparison, paired_comparison
 from dsh_jax.report.comparison import write_comparison
 from dsh_jax.report.images import Gallery
 from dsh_jax.runs import gallery
+from dsh_jax.runs.evaluated import Evaluated, read_evaluated
 from dsh_jax.training import build
-from dsh_jax.training.records import read_metrics
-from dsh_jax.training.run_folder import OF_SWEEPS, flatten, read_config
+from dsh_jax.training.run_folder import OF_SWEEPS, read_config
 
-OF_BITS = ("accuracy", "dead_bits", "distinct_codes", "views")
 SEED = 0  # of bootstrap and random signs: a page comes out the same twice
-
-
-@dataclasses.dataclass(frozen=True)
-class Evaluated:
-    """A run's evaluation, as its folder holds it.
-
-    Attributes:
-      name: of the run on the page.
-      config: its settings, dotted name to value.
-      step: of the checkpoint that was evaluated.
-      packed, label, rows: of `query`, and of each database by its name.
-      results: name of the database to Result.
-      code: of OF_BITS, what the evaluation wrote.
-    """
-
-    name: str
-    config: Mapping[str, Any]
-    step: int
-    packed: Mapping[str, np.ndarray]
-    label: Mapping[str, np.ndarray]
-    rows: Mapping[str, np.ndarray]
-    results: Mapping[str, Result]
-    code: Mapping[str, float]
 
 
 def read_runs(folders: Sequence[epath.PathLike]) -> list[Evaluated]:
@@ -68,7 +39,9 @@ def read_runs(folders: Sequence[epath.PathLike]) -> list[Evaluated]:
         raise ValueError(
             f"{len(paths)} folders, {different} different: pass those of two runs or more."
         )
-    runs = [_read(path, name) for path, name in zip(paths, short_names(paths), strict=True)]
+    runs = [
+        read_evaluated(path, name) for path, name in zip(paths, short_names(paths), strict=True)
+    ]
     first = runs[0]
     for run in runs[1:]:
         is_same = run.config["data.name"] == first.config["data.name"] and all(
@@ -87,31 +60,6 @@ def read_runs(folders: Sequence[epath.PathLike]) -> list[Evaluated]:
         known = "; ".join(f"{run.name}: {', '.join(run.results)}" for run in runs)
         raise ValueError(f"no database is common to all runs ({known}).")
     return runs
-
-
-def _read(folder: epath.Path, name: str) -> Evaluated:
-    config = flatten(read_config(folder).to_dict())
-    records = [r for r in read_metrics(folder / "metrics.jsonl") if "eval/map" in r]
-    file = folder / "eval" / f"{records[-1]['step']}.npz" if records else folder / "eval"
-    if not records or not file.exists():
-        raise ValueError(
-            f"{folder} holds no evaluation: python -m experiments.evaluate --workdir={folder}"
-        )
-    try:
-        with file.open("rb") as opened, np.load(opened, allow_pickle=False) as arrays:
-            parts = [key.removesuffix("_code") for key in arrays.files if key.endswith("_code")]
-            packed, label, rows = (
-                {part: arrays[f"{part}_{kind}"] for part in parts}
-                for kind in ("code", "label", "row")
-            )
-            bits = int(arrays["bits"])
-    except (ValueError, EOFError, KeyError, AttributeError, zipfile.BadZipFile) as error:
-        raise ValueError(
-            f"{file} is damaged ({error}): python -m experiments.evaluate --workdir={folder}"
-        ) from error
-    found = results.rank(packed, label, bits=bits)
-    code = {key: records[-1][f"eval/{key}"] for key in OF_BITS if f"eval/{key}" in records[-1]}
-    return Evaluated(name, config, records[-1]["step"], packed, label, rows, found, code)
 
 
 def short_names(paths: Sequence[epath.Path]) -> list[str]:

@@ -1,8 +1,9 @@
 """A trained run as an encoder: from its folder, or from an export that needs nothing else.
 
 An export is a folder: `encoder.jaxexport`, the network with its weights as `jax.export` serializes
-it, uint8 images to packed codes; `weights.npz`, `config.json`, `label_names.json`,
-`fingerprint.txt`; and `use_it.py`, which shows the use of the first without this library.
+it, uint8 images to packed codes; `weights.npz`, the same as `weights.safetensors` for others,
+`config.json`, `label_names.json`, `fingerprint.txt`; and `use_it.py`, which shows the use of the
+first without this library.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from typing import Any
 import jax
 import jax.export
 import numpy as np
+import safetensors.numpy
 from absl import logging
 from etils import epath
 from flax import traverse_util
@@ -206,6 +208,9 @@ def write(
     weights = traverse_util.flatten_dict(encoder.variables, sep="/")
     with (unfinished / "weights.npz").open("wb") as file:
         np.savez(file, **weights)
+    about = {"fingerprint": encoder.fingerprint, "bits": str(encoder.bits)}
+    arrays = {name: np.asarray(array) for name, array in weights.items()}
+    (unfinished / "weights.safetensors").write_bytes(safetensors.numpy.save(arrays, about))
     texts = {
         "config.json": json.dumps(settings, indent=2),
         "label_names.json": json.dumps(encoder.label_names, indent=2, ensure_ascii=False),

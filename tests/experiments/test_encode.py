@@ -1,6 +1,7 @@
 """The command that encodes images, as a user types it."""
 
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -15,6 +16,7 @@ from etils import epath
 from PIL import Image
 from pyarrow import parquet
 
+from dsh_jax import retrieval
 from dsh_jax.collection import annotation, image_codes
 from dsh_jax.runs import exported
 
@@ -41,7 +43,7 @@ def encoded(folder, pictures, tmp_path_factory):
     """An export and codes made by one command: (folder, process)."""
     out = epath.Path(tmp_path_factory.mktemp("encoded"))
     flags = [f"--export={out / 'model'}", f"--images={pictures}", f"--out={out / 'codes.npz'}"]
-    flags += [f"--parquet={out / 'codes.parquet'}"]
+    flags += [f"--parquet={out / 'codes.parquet'}", f"--npy={out / 'codes.npy'}"]
     process = command("encode", f"--workdir={folder}", *flags)
     assert process.returncode == 0, process.stderr
     return out, process
@@ -84,11 +86,37 @@ def test_every_file_has_a_code_or_is_named(encoded, pictures, run, folder):
         "12 codes of 12 bits, model ",
         "2 failed",
         "codes.parquet: 12 rows",
+        "codes.npy: 12 rows",
     ):
         assert wanted in process.stdout
     rows = parquet.read_table(out / "codes.parquet")
     assert tuple(rows["name"].to_pylist()) == found.names
     assert rows["code"].to_pylist() == found.packed_NxW.tolist()
+    np.testing.assert_array_equal(np.load(out / "codes.npy"), found.packed_NxW)
+
+
+PAGE = (ROOT / "docs" / "exports.md").read_text()
+BLOCKS = re.findall(r"```python\n(.*?)```", PAGE, re.S)
+
+
+@pytest.mark.parametrize("block", BLOCKS, ids=range(len(BLOCKS)))
+def test_the_page_of_exports_reads_them(block, encoded, capsys):
+    if "torch" in block:
+        pytest.importorskip("torch", reason="torch is not installed")
+    out, _ = encoded
+    found, names = image_codes.load(out / "codes.npz"), {"folder": str(out)}
+    exec(block, names)
+    if "code_NxW" in names:
+        np.testing.assert_array_equal(names["code_NxW"], found.packed_NxW)
+    if "nearest" in names:
+        distance_1xk, row_1xk = retrieval.search(found.packed_NxW[:1], found.packed_NxW, 10)
+        np.testing.assert_array_equal(names["nearest"], row_1xk[0])
+        np.testing.assert_array_equal(names["distance_N"][row_1xk[0]], distance_1xk[0])
+    assert {"code_NxW", "weights"} & names.keys()
+
+
+def test_the_page_of_exports_has_its_blocks():
+    assert len(BLOCKS) == 5
 
 
 def test_an_export_and_a_list_give_the_same_codes_in_the_lists_order(encoded, pictures, tmp_path):

@@ -5,6 +5,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+import safetensors.numpy
 
 from dsh_jax.network.weights import filled, read_weights
 
@@ -81,7 +82,7 @@ def test_reads_what_was_written(tmp_path, suffix):
     if suffix == ".npz":
         np.savez(path, **given)
     else:
-        pytest.importorskip("safetensors.numpy").save_file(given, path)
+        safetensors.numpy.save_file(given, path)
     found = read_weights(path)
     assert found.keys() == given.keys()
     for name, array in given.items():

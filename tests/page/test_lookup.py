@@ -47,7 +47,7 @@ def changed(lookup, **values):
 
 
 def test_a_file_has_three_pictures_and_the_code_of_the_encoder(lookup, root):
-    packed, shown = lookup.look(str(root / NAMES[0]))
+    packed, shown = lookup.look(str(root / NAMES[0]), NAMES[0])
     np.testing.assert_array_equal(packed, lookup.index.packed_NxW[:1])
     page = Page(shown)
     images = [attrs["alt"] for tag, attrs in page.tags if tag == "img"]
@@ -107,7 +107,7 @@ def test_without_neighbours_or_decoder_the_reason_is_shown(lookup, root):
         in Page(emptied.found(packed, 12)).words
     )
     assert "0 images in the index." in "".join(Page(emptied.heading()).words)
-    assert "None <here>." in Page(emptied.look(str(root / "b.png"))[1]).words
+    assert "None <here>." in Page(emptied.look(str(root / "b.png"), "b.png")[1]).words
     without = changed(lookup, index=None, no_index="There is no index.")
     assert "There is no index." in Page(without.found(packed, 12)).words
     assert "There is no index." in "".join(Page(without.heading()).words)
@@ -117,7 +117,7 @@ def test_without_neighbours_or_decoder_the_reason_is_shown(lookup, root):
 def test_a_file_without_an_image_is_refused_in_words(data, lookup, tmp_path):
     path = tmp_path / "<i>.png"
     path.write_bytes(data)
-    packed, shown = lookup.look(str(path))
+    packed, shown = lookup.look(str(path), path.name)
     assert packed is None
     page = Page(shown)
     assert [tag for tag, _ in page.tags] == ["div", "p"]
@@ -126,7 +126,7 @@ def test_a_file_without_an_image_is_refused_in_words(data, lookup, tmp_path):
 
 def test_too_many_pixels_are_refused_before_they_are_decoded(lookup, root, monkeypatch):
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 1279)
-    packed, shown = lookup.look(str(root / "b.png"))
+    packed, shown = lookup.look(str(root / "b.png"), "b.png")
     assert packed is None
     assert "b.png: it has too many pixels: " in shown
 

@@ -1,27 +1,52 @@
-"""The parts of the page's server that need no Gradio."""
+"""Limits of the page's server, by sockets."""
 
-import asyncio
-import os
+import contextlib
 import socket
-import tempfile
+import threading
+import time
 
 import pytest
 
 from dsh_jax.page import server
 
 
-def test_all_that_is_written_goes_with_the_folder(tmp_path, monkeypatch):
-    for name in (*server.SETTINGS, *server.FOLDERS):
-        monkeypatch.delenv(name, raising=False)
-    monkeypatch.setattr(tempfile, "tempdir", None)
-    with server.temporary_folder(tmp_path) as folder:
-        assert folder.parent == tmp_path
-        assert folder.stat().mode & 0o077 == 0
-        assert os.environ["GRADIO_ANALYTICS_ENABLED"] == "False"
-        assert {os.environ[name] for name in server.FOLDERS} == {str(folder)}
-        assert tempfile.gettempdir() == str(folder)
-        (folder / "upload.png").write_text("")
-    assert not list(tmp_path.iterdir())
+async def hello(scope, receive, send):
+    headers = [(b"content-length", b"5"), (b"connection", b"close")]
+    await send({"type": "http.response.start", "status": 200, "headers": headers})
+    await send({"type": "http.response.body", "body": b"hello"})
+
+
+@contextlib.contextmanager
+def serving():
+    """Yield the address of a server that runs beside the test."""
+    import uvicorn
+
+    stopping = []
+    original = uvicorn.Server.__init__
+
+    def remembered(self, config):
+        original(self, config)
+        stopping.append(self)
+
+    uvicorn.Server.__init__ = remembered
+    listening = server.listen("127.0.0.1", 0)
+    thread = threading.Thread(target=server.serve, args=(hello, listening))
+    try:
+        thread.start()
+        yield listening.getsockname()
+    finally:
+        stopping[0].should_exit = True
+        thread.join(30)
+        uvicorn.Server.__init__ = original
+        listening.close()
+
+
+def answer(connection):
+    connection.sendall(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n")
+    parts = []
+    while part := connection.recv(4096):
+        parts.append(part)
+    return b"".join(parts)
 
 
 def test_a_port_that_is_taken_is_said():
@@ -35,33 +60,29 @@ def test_a_port_that_is_taken_is_said():
         server.listen("203.0.113.9", 0)  # an address for documentation
 
 
-def test_old_files_are_forgotten(tmp_path):
-    old, new = tmp_path / "deep" / "old", tmp_path / "new"
-    old.parent.mkdir()
-    for path in (old, new):
-        path.write_text("")
-    os.utime(old, (0, 0))
-    server.forget(tmp_path, 600)
-    assert not old.exists()
-    assert new.exists()
+def test_connections_beyond_the_limit_are_closed_and_silent_ones_end(monkeypatch):
+    monkeypatch.setattr(server, "CONNECTIONS", 4)
+    monkeypatch.setattr(server, "HEAD_SECONDS", 2)
+    with serving() as address, contextlib.ExitStack() as stack:
+        open_ = [
+            stack.enter_context(socket.create_connection(address, timeout=30)) for _ in range(5)
+        ]
+        with contextlib.suppress(ConnectionResetError):
+            assert open_[4].recv(1) == b""
+        assert answer(open_[0]).endswith(b"hello")  # the others live on
+        for silent in open_[1:4]:
+            with contextlib.suppress(ConnectionResetError):
+                assert silent.recv(1) == b""
+        with socket.create_connection(address, timeout=30) as later:
+            assert answer(later).endswith(b"hello")
 
 
-def test_every_answer_forbids_other_hosts():
-    sent = []
-
-    async def application(scope, receive, send):
-        headers = [(b"a", b"b")]
-        await send({"type": "http.response.start", "status": 200, "headers": headers})
-        await send({"type": "http.response.body", "body": b"c"})
-
-    async def send(message):
-        sent.append(message)
-
-    asyncio.run(server.with_policy(application)({"type": "http"}, None, send))
-    start, body = sent
-    assert start["headers"] == [
-        (b"a", b"b"),
-        (b"content-security-policy", server.POLICY.encode()),
-    ]
-    assert "http" not in server.POLICY
-    assert body == {"type": "http.response.body", "body": b"c"}
+def test_a_connection_that_asks_for_ever_ends(monkeypatch):
+    monkeypatch.setattr(server, "LONGEST_SECONDS", 1)
+    with serving() as address, socket.create_connection(address, timeout=30) as slow:
+        slow.sendall(b"GET / HTTP/1.1\r\n")
+        with contextlib.suppress(ConnectionError):
+            for _ in range(600):
+                slow.sendall(b"a: b\r\n")
+                time.sleep(0.05)
+            pytest.fail("it is still open")

@@ -10,6 +10,7 @@ import sys
 import jax.export
 import numpy as np
 import pytest
+import safetensors
 import tiny
 
 from dsh_jax.evaluation.encode import encode_rows
@@ -101,6 +102,17 @@ runpy.run_path("use_it.py", run_name="__main__")
     assert process.returncode == 0, process.stderr
     assert "wants uint8[batch,32,32,1]" in process.stdout
     np.testing.assert_array_equal(np.load(copy / "codes.npy"), wanted)
+
+
+def test_safetensors_are_the_same_arrays(encoder, written):
+    with (
+        np.load(written / "weights.npz") as weights,
+        safetensors.safe_open(written / "weights.safetensors", "numpy") as same,
+    ):
+        assert set(same.keys()) == set(weights)
+        for name, array in weights.items():
+            np.testing.assert_array_equal(same.get_tensor(name), array, strict=True)
+        assert same.metadata() == {"bits": "12", "fingerprint": encoder.fingerprint}
 
 
 def test_weights_and_config_are_the_runs(encoder, folder, written):
