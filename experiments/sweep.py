@@ -32,7 +32,7 @@ from dsh_jax.training.run_folder import OF_SWEEPS
 from experiments import console, memory
 from experiments.sweeps import runs as sweep_runs
 from experiments.sweeps import status
-from experiments.sweeps.local import Local
+from experiments.sweeps.local import Local, gpus_of
 from experiments.sweeps.runs import Launcher, Run
 from experiments.sweeps.search import Search
 from experiments.sweeps.slurm import Slurm
@@ -48,7 +48,7 @@ _LAUNCHER = flags.DEFINE_enum(
 _COLLECT = flags.DEFINE_bool("collect", False, "Write the table and plot of the runs' results.")
 _AGAINST = flags.DEFINE_string("against", None, "Setting on the plot's axis; model.bits first.")
 _JOBS = flags.DEFINE_integer("jobs", 1, "Local runs, or trials of a search, at a time.", 1)
-_GPUS = flags.DEFINE_list("gpus", [], "Numbers of GPUs that local runs get in turn.")
+_GPUS = flags.DEFINE_list("gpus", [], "GPUs that local runs get in turn; all: each has all.")
 _SEARCH = flags.DEFINE_enum("search", None, ["optuna"], "Choose points by their validation mAP.")
 _TRIALS = flags.DEFINE_integer("trials", 20, "Of a search, those before included.", 1)
 _STUDY = flags.DEFINE_string("study", "search", "Name of the search in the workdir.")
@@ -71,7 +71,7 @@ MOST_LINES = 8  # in a plot
 def make_launcher(config: ConfigDict, workdir: epath.Path) -> Launcher:
     """Return the launcher that the flags describe."""
     if _LAUNCHER.value == "local":
-        return Local(_JOBS.value, _GPUS.value)
+        return Local(_JOBS.value, gpus_of(_GPUS.value, _JOBS.value))
     if _LAUNCHER.value == "vmap":
         return Together(config)
     extra = dict(pair.partition("=")[::2] for pair in _EXTRA.value)

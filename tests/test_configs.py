@@ -12,7 +12,7 @@ from configs.tables import methods
 from dsh_jax.methods.deep import OBJECTIVES
 from dsh_jax.network.blocks import scaled_filters
 from dsh_jax.sweeps.sweep import check_points, expand_sweep
-from dsh_jax.training import build, stages
+from dsh_jax.training import build, settings, stages
 from dsh_jax.training.run_folder import flatten
 
 FOLDER = epath.Path(default.__file__).parent
@@ -42,7 +42,7 @@ def test_config_builds_network_and_stages(name, variant):
     prior_C = np.full(model.classes, 0.1, np.float32)
     made = stages.make_stages(config, model, 100, multilabel=True, prior_C=prior_C)
     assert made[-1].stop > 0
-    assert stages.duration(config.evaluation, "validate_every", 100) > 0
+    assert settings.duration(config.evaluation, "validate_every", 100) > 0
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -20,7 +20,7 @@ from dsh_jax.collection.file_names import printable
 from dsh_jax.collection.file_state import FileState
 from dsh_jax.collection.image_codes import ImageCodes
 from dsh_jax.pictures import CORES, UnreadableError
-from dsh_jax.training.run_folder import locked
+from dsh_jax.training.lock import locked
 
 BATCHES_A_PART = 4  # a kill loses that much work at most
 

@@ -17,7 +17,10 @@ from dsh_jax.data.source import Source
 from dsh_jax.evaluation.views import outputs_of_views
 from dsh_jax.network import DSH
 
-OUTPUTS = "packed", "bcoding", "best", "best_by_bits"  # of the encoder
+OUTPUTS = "packed", "bcoding", "best", "best_by_bits", "near_zero"  # of the encoder
+# How near 0 a logit may change its sign by rounding, as a share of the root mean square of its
+# image's logits, by the type of the factors that the network multiplies.
+NEAR_ZERO = {"float32": 1e-4, "bfloat16": 0.1}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -30,12 +33,14 @@ class Encoded:
       is_right_N: bool, whether the highest class score stands at one of the image's labels.
       is_right_by_bits_N: the same with the bits in place of the activations, where the classifier
         takes them.
+      near_zero_N: int32, how many of an image's bits another processor may turn, see `near_zero`.
     """
 
     packed_NxW: np.ndarray
     bcoding_NxK: np.ndarray | None
     is_right_N: np.ndarray
     is_right_by_bits_N: np.ndarray
+    near_zero_N: np.ndarray
 
     def select(self, rows: np.ndarray) -> Encoded:
         """Return the codes of some of the images."""
@@ -45,7 +50,25 @@ class Encoded:
             bcoding_NxK=None if bcoding is None else bcoding[rows],
             is_right_N=self.is_right_N[rows],
             is_right_by_bits_N=self.is_right_by_bits_N[rows],
+            near_zero_N=self.near_zero_N[rows],
         )
+
+
+def near_zero(logit_BxK: jax.Array, share: float) -> jax.Array:
+    """Return how many bits of each code would turn if their logits were off by a little.
+
+    `Σ_k [|z_k| < share · sqrt(mean_j z_j²)]`: of a checkpoint, a CPU and a GPU give the same bits
+    but for these.
+
+    Args:
+      logit_BxK: z.
+      share: see `NEAR_ZERO`.
+
+    Returns:
+      int32 [B].
+    """
+    bound_Bx1 = share * jnp.sqrt(jnp.square(logit_BxK).mean(-1, keepdims=True))
+    return (jnp.abs(logit_BxK) < bound_Bx1).sum(-1, dtype=jnp.int32)
 
 
 def make_encoder(
@@ -59,8 +82,10 @@ def make_encoder(
 
     Returns:
       `(variables, image uint8 [D, B, H, W, C]) -> (packed, bcoding, best class, best class by
-      bits)`, each with the leading axes [D, B].
+      bits, bits near 0)`, each with the leading axes [D, B].
     """
+
+    share = max(NEAR_ZERO[jnp.dtype(model.dtype).name], NEAR_ZERO[model.conv_precision])
 
     def encode(variables, image_BxHxWxC):
         image = network_input(image_BxHxWxC)
@@ -69,10 +94,12 @@ def make_encoder(
         score_by_bits = score_BxC
         if model.head is None and model.classify_from == "code":
             bit_as_float_BxK = bit_BxK.astype(jnp.float32)
-            score = model.apply(variables, bit_as_float_BxK, method=DSH.classify)
+            with jax.default_matmul_precision("highest"):  # as the rest, see `outputs_of_views`
+                score = model.apply(variables, bit_as_float_BxK, method=DSH.classify)
             score_by_bits = cast(jax.Array, score)
         packed = codes.pack_bits(bit_BxK)
-        return packed, bcoding_BxK, score_BxC.argmax(-1), score_by_bits.argmax(-1)
+        near_B = near_zero(logit_BxK, share)
+        return packed, bcoding_BxK, score_BxC.argmax(-1), score_by_bits.argmax(-1), near_B
 
     return parallel.parallel_apply(encode)
 
@@ -135,6 +162,7 @@ def encode_rows(
         bcoding_NxK=arrays.get("bcoding"),
         is_right_N=label[line, arrays["best"]] > 0,
         is_right_by_bits_N=label[line, arrays["best_by_bits"]] > 0,
+        near_zero_N=arrays["near_zero"],
     )
 
 

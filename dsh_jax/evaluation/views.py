@@ -43,6 +43,9 @@ def outputs_of_views(
 ) -> tuple[jax.Array, jax.Array, jax.Array]:
     """Return what the network gives for images, over views of each.
 
+    Products of float32 are made in float32 here, wherever codes are made: a GPU's own choice,
+    TensorFloat-32, has 10 bits of mantissa and turns bits whose logits are near 0.
+
     Args:
       model: the network.
       variables: its own.
@@ -58,7 +61,8 @@ def outputs_of_views(
     """
     view_VxBxHxWxC = views_of(image_BxHxWxC, views)
     flat = view_VxBxHxWxC.reshape(-1, *image_BxHxWxC.shape[1:])
-    outputs = cast(Outputs, model.apply(variables, flat, decode=False))
+    with jax.default_matmul_precision("highest"):
+        outputs = cast(Outputs, model.apply(variables, flat, decode=False))
     if views == 1:
         return outputs.logit, outputs.bcoding, outputs.score
     logit_BxK, score_BxC = (

@@ -29,7 +29,8 @@ def code_report(query: Encoded, *, bits: int) -> tuple[dict[str, float], np.ndar
       bits: K.
 
     Returns:
-      `accuracy` of the classifier on activations, `accuracy_by_bits` on bits, and the scalars of
+      `accuracy` of the classifier on activations, `accuracy_by_bits` on bits; `near_zero`, the
+      share of bits that another processor may turn (see `encode.near_zero`); and the scalars of
       `codes.code_health`; and bit_mean_K.
     """
     bit_NxK = codes.unpack_bits(query.packed_NxW, bits)
@@ -38,6 +39,7 @@ def code_report(query: Encoded, *, bits: int) -> tuple[dict[str, float], np.ndar
     return {
         "accuracy": float(query.is_right_N.mean()),
         "accuracy_by_bits": float(query.is_right_by_bits_N.mean()),
+        "near_zero": float(query.near_zero_N.mean()) / bits,
         **health,
     }, bit_mean_K
 

@@ -31,9 +31,11 @@ from dsh_jax.runs.point import NOT_FINITE, Point, check_configs
 from dsh_jax.runs.train import Validator
 from dsh_jax.training import build, writers
 from dsh_jax.training.interruption import Interruption
+from dsh_jax.training.lock import locked
 from dsh_jax.training.pace import Pace
-from dsh_jax.training.run_folder import flatten, locked, open_run
-from dsh_jax.training.stages import SCALARS, Stage, duration, one_device_stages
+from dsh_jax.training.run_folder import flatten, open_run
+from dsh_jax.training.settings import duration
+from dsh_jax.training.stages import SCALARS, Stage, one_device_stages
 from dsh_jax.training.step import TrainState
 
 Outcome = Literal["complete", "interrupted", "not finite"]

@@ -24,7 +24,8 @@ from dsh_jax.methods.features import gist, matconvnet, vggf
 from dsh_jax.methods.shallow import METHODS, SUPERVISED
 from dsh_jax.network.backbones import BACKBONES
 from dsh_jax.training import backbone
-from dsh_jax.training.run_folder import locked, open_run
+from dsh_jax.training.lock import locked
+from dsh_jax.training.run_folder import open_run
 from dsh_jax.training.writers import make_writer
 
 

@@ -21,9 +21,11 @@ from dsh_jax.runs import evaluate
 from dsh_jax.training import build, writers
 from dsh_jax.training.interruption import Interruption
 from dsh_jax.training.journal import Journal
+from dsh_jax.training.lock import locked
 from dsh_jax.training.pace import Pace
-from dsh_jax.training.run_folder import locked, open_run
-from dsh_jax.training.stages import Stage, duration
+from dsh_jax.training.run_folder import open_run
+from dsh_jax.training.settings import duration
+from dsh_jax.training.stages import Stage
 from dsh_jax.training.step import TrainState
 
 
@@ -98,7 +100,7 @@ def _train(
             if done == stage.start:
                 state = _enter(state, stage)
             # As the step returns it: it would compile again for its own results.
-            state = parallel.replicate(state)
+            state = parallel.replicate_everywhere(state)
             loop = _Loop(config, run, stage, journal, validator, interruption, profile)
             state, done = loop(state, stop_step=stop_step)
             # A stage may be complete where the run is not.
@@ -115,11 +117,10 @@ def _train(
 
 def _enter(state: TrainState, stage: Stage) -> TrainState:
     """Return the state with a fresh optimizer, and averages that start from now."""
-    ema = state.ema
-    if ema is not None:
-        # Copies: one buffer under two names cannot be donated.
-        ema = jax.tree.map(np.array, {"params": state.params, "batch_stats": state.batch_stats})
-    return state.replace(opt_state=stage.optimizer.init(state.params), ema=ema)
+    now = jax.device_get({"params": state.params, "batch_stats": state.batch_stats})
+    # Copies: one buffer under two names cannot be donated.
+    ema = None if state.ema is None else jax.tree.map(np.array, now)
+    return state.replace(opt_state=stage.optimizer.init(now["params"]), ema=ema)
 
 
 class Validator:

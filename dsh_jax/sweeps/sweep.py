@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import collections
 import difflib
 import hashlib
 import itertools
@@ -182,8 +183,8 @@ def check_points(config: Mapping[str, Any], points: Sequence[Point]) -> None:
                     f"{key} is {value!r}, a {type(value).__name__}; the config has a "
                     f"{wanted.__name__} there, such as {known[key]!r}{hint}."
                 )
-    names = [run_name(point) for point in points]
-    if twice := [name for name in names if names.count(name) > 1]:
+    times = collections.Counter(map(run_name, points))
+    if twice := [name for name, count in times.items() if count > 1]:
         raise ValueError(f"the sweep has two points named {twice[0]}; list each value once.")
 
 

@@ -24,7 +24,8 @@ from dsh_jax.network import DSH, STRIDE
 from dsh_jax.network.backbones import BACKBONES
 from dsh_jax.network.whitening import whitening_kernel
 from dsh_jax.training.backbone import check_rgb, sees_features, with_backbone, with_features
-from dsh_jax.training.stages import Stage, duration, learns_from_average, make_stages
+from dsh_jax.training.settings import duration, learns_from_average
+from dsh_jax.training.stages import Stage, make_stages
 from dsh_jax.training.step import TrainState, create_state, with_whitening
 
 CONV_OPTIONS = (
@@ -233,7 +234,7 @@ class Run:
             seed=self.seed,
             stop_step=stage.stop,
         )
-        return {**self._rows, **parallel.replicate(pools)}
+        return {**self._rows, **parallel.replicate_everywhere(pools)}
 
     @functools.cached_property
     def _rows(self) -> dict[str, Any]:
@@ -241,7 +242,7 @@ class Run:
         rows = resident.rows_of(
             self.source, seed=self.seed, columns=self.columns(), flips=self.flips
         )
-        return parallel.replicate(rows)
+        return parallel.replicate_everywhere(rows)
 
     def _unlabelled(self, stage: Stage) -> np.ndarray:
         return self.split.unlabelled[: None if stage.has_unlabelled else 0]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 
 import numpy as np
 
@@ -14,12 +15,14 @@ class Pace:
 
     Args:
       batch_size: images of a step.
+      clock: in seconds; None for the one on the wall.
     """
 
-    def __init__(self, batch_size: int):
+    def __init__(self, batch_size: int, clock: Callable[[], float] | None = None):
         self._batch_size = batch_size
+        self._clock = clock or time.monotonic
         self._seconds: list[float] = []
-        self._last = time.monotonic()
+        self._last = self._clock()
 
     def step(self, count: int = 1) -> None:
         """Note the end of a step, or of several that were made together.
@@ -27,13 +30,13 @@ class Pace:
         Args:
           count: how many.
         """
-        now = time.monotonic()
+        now = self._clock()
         self._seconds += [(now - self._last) / count] * count
         self._last = now
 
     def pause(self) -> float:
         """Leave out the time since the last step, such as that of compiling, and return it."""
-        before, self._last = self._last, time.monotonic()
+        before, self._last = self._last, self._clock()
         return self._last - before
 
     def scalars(self) -> dict[str, float]:

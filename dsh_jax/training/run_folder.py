@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import importlib.metadata
 import json
-import os
 import platform
 import subprocess
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import jax
 from etils import epath
 from ml_collections import ConfigDict
 
-LOCK = ".lock"
+from dsh_jax.training.lock import HELD, LOCK
+
 # Settings that say which sweep a run belongs to: not of the run itself.
 OF_SWEEPS = ("sweep", "sweep_kind", "sweep_points", "sweep_seed")
 PACKAGES = (
@@ -67,7 +66,9 @@ def open_run(config: ConfigDict, workdir: epath.PathLike) -> epath.Path:
         check_config(json.loads(path.read_text()), config.to_dict(), folder)
     else:
         # A start that was stopped here may have left these behind.
-        others = [p.name for p in folder.iterdir() if p.name not in (LOCK, "environment.json")]
+        others = [
+            p.name for p in folder.iterdir() if p.name not in (LOCK, HELD, "environment.json")
+        ]
         if any(not name.endswith(".unfinished") for name in others):
             raise ValueError(
                 f"{folder} holds files but no config.json, so it is no run of ours: choose another "
@@ -89,42 +90,6 @@ def write_whole(path: epath.Path, text: str) -> None:
     unfinished = path.parent / f".{path.name}.unfinished"
     unfinished.write_text(text, encoding="utf-8")
     unfinished.replace(path)
-
-
-@contextlib.contextmanager
-def locked(workdir: epath.PathLike) -> Iterator[None]:
-    """Hold a run's folder, which is made where it is not there, for this process alone.
-
-    The lock is the system's: it goes when the process goes, however that ends.
-
-    Args:
-      workdir: the run's folder.
-
-    Raises:
-      ValueError: where another process holds it, or the folder cannot be written.
-    """
-    folder = epath.Path(workdir).expanduser().resolve()
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        file = open(folder / LOCK, "a+")  # noqa: SIM115 (held until the end)
-    except OSError as error:
-        raise ValueError(
-            f"the workdir {folder} cannot be written ({error.strerror}): choose another, or mend "
-            "its rights."
-        ) from error
-    with file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            file.seek(0)
-            raise ValueError(
-                f"{folder} is in use by {file.read().strip() or 'another process'}: wait for it, "
-                "stop it, or choose another workdir."
-            ) from None
-        file.truncate(0)
-        file.write(f"process {os.getpid()} on {platform.node()}\n")
-        file.flush()
-        yield
 
 
 # Settings that earlier versions lack: what they did.

@@ -37,7 +37,7 @@ class Writer(Protocol):
 
 
 class TensorBoard:
-    """Everything to TensorBoard's files.
+    """Everything to TensorBoard's files, by a thread: a record takes it as long as many steps.
 
     Args:
       folder: of the run.
@@ -46,7 +46,8 @@ class TensorBoard:
     def __init__(self, folder: epath.Path):
         from clu import metric_writers
 
-        self._writer = metric_writers.SummaryWriter(str(folder / "tensorboard"))
+        files = metric_writers.SummaryWriter(str(folder / "tensorboard"))
+        self._writer = metric_writers.AsyncWriter(files)
 
     def write_scalars(self, step: int, scalars: Mapping[str, Any]) -> None:
         """See `Writer`."""

@@ -33,6 +33,14 @@ each part of one query.
     python -m experiments.bench accuracy
 
 prints the largest relative errors of average precision against float64.
+
+    python -m experiments.bench host --config=configs/cifar10.py:modern
+
+prints the milliseconds that the training loop spends on a step that does nothing on the device.
+
+    python -m experiments.bench processes
+
+prints the milliseconds that one process and two spend on starting such a step of 278 arrays.
 """
 
 import json
@@ -44,7 +52,7 @@ from absl import app, flags
 from ml_collections import config_flags
 
 from experiments import console, memory
-from experiments.bench import accuracy, data, encode, methods, train
+from experiments.bench import accuracy, data, encode, host, methods, train
 
 _CONFIG = config_flags.DEFINE_config_file("config", "configs/mnist.py:modern", "Config to measure.")
 _STEPS = flags.DEFINE_integer("steps", 100, "Steps in each measurement.", lower_bound=10)
@@ -88,32 +96,32 @@ def bench_retrieval() -> int:
 
 
 def main(argv):
-    known = ("train", "torch", "retrieval", "data", "split", "methods", "encode", "accuracy")
+    measures = {
+        "train": lambda: train.bench_loop(_CONFIG.value, steps=_STEPS.value, rounds=_ROUNDS.value),
+        "torch": lambda: train.bench_torch(
+            _TORCH_PYTHON.value,
+            batch_size=_BATCH.value,
+            width=_WIDTH.value,
+            bfloat16=_BFLOAT16.value,
+            steps=_STEPS.value,
+            rounds=_ROUNDS.value,
+        ),
+        "data": lambda: data.bench(_CONFIG.value, rounds=_ROUNDS.value, steps=_STEPS.value),
+        "split": data.bench_split,
+        "methods": lambda: methods.bench_methods(rounds=_ROUNDS.value),
+        "encode": lambda: encode.bench_run(_WORKDIR.value, _IMAGES.value, rounds=_ROUNDS.value),
+        "accuracy": accuracy.bench_accuracy,
+        "processes": lambda: host.bench_processes(steps=_STEPS.value, rounds=_ROUNDS.value),
+        "host": lambda: host.bench_loop(_CONFIG.value, steps=_STEPS.value, rounds=_ROUNDS.value),
+    }
+    known = ("retrieval", *measures)
     if len(argv) != 2 or argv[1] not in known:
         raise app.UsageError(f"say what to measure: {', '.join(known)}.")
     console.quiet()
     with console.clear_errors():
         if argv[1] == "retrieval":
             return bench_retrieval()
-        measure = {
-            "train": lambda: train.bench_loop(
-                _CONFIG.value, steps=_STEPS.value, rounds=_ROUNDS.value
-            ),
-            "torch": lambda: train.bench_torch(
-                _TORCH_PYTHON.value,
-                batch_size=_BATCH.value,
-                width=_WIDTH.value,
-                bfloat16=_BFLOAT16.value,
-                steps=_STEPS.value,
-                rounds=_ROUNDS.value,
-            ),
-            "data": lambda: data.bench(_CONFIG.value, rounds=_ROUNDS.value, steps=_STEPS.value),
-            "split": data.bench_split,
-            "methods": lambda: methods.bench_methods(rounds=_ROUNDS.value),
-            "encode": lambda: encode.bench_run(_WORKDIR.value, _IMAGES.value, rounds=_ROUNDS.value),
-            "accuracy": accuracy.bench_accuracy,
-        }
-        print(json.dumps(measure[argv[1]](), ensure_ascii=False))
+        print(json.dumps(measures[argv[1]](), ensure_ascii=False))
 
 
 if __name__ == "__main__":

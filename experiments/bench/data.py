@@ -97,7 +97,7 @@ def step_rate(run: build.Run, config: ConfigDict, source: Source, *, steps: int)
         )
     )
     batch, step = next(parallel.prefetch([item])), run.stages[-1].step
-    state = parallel.replicate(run.initial_state(run.stages[-1].stop))
+    state = parallel.replicate_everywhere(run.initial_state(run.stages[-1].stop))
     state, metrics = step(state, batch)
     jax.block_until_ready(metrics)
     started = time.perf_counter()

@@ -64,7 +64,7 @@ def bench_loop(config, *, steps: int, rounds: int) -> dict[str, float]:
         )
     )
     batch = next(parallel.prefetch([item]))
-    state = parallel.replicate(described.initial_state())
+    state = parallel.replicate_everywhere(described.initial_state())
     measure = functools.partial(images_per_second, stage.step, batch=batch, images=images)
     _, state = measure(state, steps=5)  # compiles
     bare = []
@@ -129,7 +129,7 @@ def bench_torch(
 ) -> dict[str, float]:
     """Return the bare step's speed against PyTorch's, in turns; both in bfloat16 or neither."""
     step, state, batch = paper_step(batch_size, width, "bfloat16" if bfloat16 else "float32")
-    state = parallel.replicate(state)
+    state = parallel.replicate_everywhere(state)
     measure = functools.partial(images_per_second, step, batch=batch, images=batch_size)
     _, state = measure(state, steps=5)  # compiles
     script = epath.Path(__file__).parent / "torch_peer.py"

@@ -5,7 +5,34 @@ import signal
 import subprocess
 from collections.abc import Sequence
 
+from absl import logging
+
+from dsh_jax import parallel
 from experiments.sweeps.runs import Run, end_of, start_of
+
+SHARE = "XLA_PYTHON_CLIENT_MEM_FRACTION"  # of a GPU's memory, which a process takes at its start
+MOST = 0.9  # of it, for all the processes that share a GPU
+
+
+def gpus_of(asked: Sequence[str], jobs: int) -> list[str]:
+    """Return the GPUs to hand out: those asked for, or else all that this machine has.
+
+    Args:
+      asked: their numbers; `all` alone leaves every GPU to each run.
+      jobs: at a time; with fewer than there are GPUs, a warning says that some stand idle.
+    """
+    if list(asked) == ["all"]:
+        return []
+    gpus = list(asked) or parallel.machine_gpus()
+    if jobs < len(gpus):
+        logging.warning(
+            "%d of %d GPUs stand idle: each run has one. Pass --jobs=%d, or --gpus=all for runs "
+            "that take all of them.",
+            len(gpus) - jobs,
+            len(gpus),
+            len(gpus),
+        )
+    return gpus
 
 
 class Local:
@@ -13,7 +40,8 @@ class Local:
 
     Args:
       jobs: how many at a time.
-      gpus: numbers of the GPUs, handed out in turn; none leaves them all to each run.
+      gpus: numbers of the GPUs, handed out in turn, see `gpus_of`; where runs share one, each takes
+        its part of the memory. None leaves them all to each run.
     """
 
     def __init__(self, jobs: int, gpus: Sequence[str] = ()):
@@ -29,6 +57,9 @@ class Local:
             environment = dict(os.environ)
             if self._gpus:
                 environment["CUDA_VISIBLE_DEVICES"] = self._gpus[slot % len(self._gpus)]
+                sharing = -(-self._jobs // len(self._gpus))
+                if sharing > 1:  # alone, a run takes what XLA leaves it
+                    environment.setdefault(SHARE, f"{MOST / sharing:.3f}")
             start_of(one)
             with one.log.open("ab") as log:
                 # In a session of its own, Ctrl-C reaches it through `stop` alone.

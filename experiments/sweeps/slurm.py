@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -9,6 +10,7 @@ import time
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from absl import logging
 from etils import epath
 
 from dsh_jax.training import run_folder
@@ -17,6 +19,7 @@ from experiments.sweeps.runs import Run, end_of, start_of
 
 LOOK = 5.0  # seconds between two questions to Slurm
 SURE = 3  # looks in a row that find a job ended without a result: a requeue passes through such
+DEFAULT_ARRAY = 1001  # Slurm's own MaxArraySize
 ASKING = (signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2)
 
 
@@ -64,8 +67,18 @@ def run_child(one: Run, requeue: bool) -> str:
     sys.exit(REQUEUE)  # without a result: the job is not done
 
 
+def largest_array() -> int:
+    """Return how many jobs Slurm takes in one array: its MaxArraySize, 1,001 where it is silent."""
+    try:
+        said = subprocess.run(["scontrol", "show", "config"], capture_output=True, text=True)
+        found = re.search(r"^MaxArraySize\s*=\s*(\d+)", said.stdout, re.MULTILINE)
+    except OSError:
+        found = None
+    return max(1, int(found[1])) if found else DEFAULT_ARRAY
+
+
 class Slurm:
-    """A launcher of Slurm's jobs; those of one `start` are one array.
+    """A launcher of Slurm's jobs; those of one `start` are one array, or several of its most.
 
     Args:
       workdir: of the sweep, on a file system that all nodes share.
@@ -90,6 +103,7 @@ class Slurm:
         self._ids = workdir / "jobs.json"
         self._cluster = cluster
         self._requeue = requeue
+        self._parameters = parameters
         self._next_look = 0.0
         self._looks: dict[str, int] = {}  # name to how often in a row it had ended, no result
         try:
@@ -103,18 +117,23 @@ class Slurm:
         ids = json.loads(self._ids.read_text()) if self._ids.exists() else {}
         self.running |= self._queued([one for one in runs if one.name in ids], ids)
         new = [one for one in runs if one.name not in self.running]
-        if not new:
-            return
-        for one in new:
-            one.end.unlink(missing_ok=True)
-        try:
-            jobs = self._executor.map_array(run_child, new, [self._requeue] * len(new))
-        except self._submitit.core.utils.FailedJobError as error:
-            raise ValueError(f"sbatch refuses: {error}") from error
-        self.running |= {one.name: (one, job) for one, job in zip(new, jobs, strict=True)}
-        if self._cluster == "slurm":
-            ids |= {one.name: job.job_id for one, job in zip(new, jobs, strict=True)}
-            run_folder.write_whole(self._ids, json.dumps(ids, indent=2) + "\n")
+        most = largest_array() if self._cluster == "slurm" else len(new)
+        arrays = [new[first : first + most] for first in range(0, len(new), max(most, 1))]
+        if len(arrays) > 1 and (parallelism := self._parameters.get("slurm_array_parallelism")):
+            share = max(1, parallelism // len(arrays))
+            logging.info("%d arrays of at most %d jobs, %d at a time", len(arrays), most, share)
+            self._executor.update_parameters(slurm_array_parallelism=share)
+        for array in arrays:
+            for one in array:
+                one.end.unlink(missing_ok=True)
+            try:
+                jobs = self._executor.map_array(run_child, array, [self._requeue] * len(array))
+            except self._submitit.core.utils.FailedJobError as error:
+                raise ValueError(f"sbatch refuses: {error}") from error
+            self.running |= {one.name: (one, job) for one, job in zip(array, jobs, strict=True)}
+            if self._cluster == "slurm":  # after each: what is queued is not queued again
+                ids |= {one.name: job.job_id for one, job in zip(array, jobs, strict=True)}
+                run_folder.write_whole(self._ids, json.dumps(ids, indent=2) + "\n")
 
     def _queued(self, runs: Sequence[Run], ids: Mapping[str, str]) -> dict[str, tuple[Run, Any]]:
         """Return the runs whose jobs Slurm still has to do, with these jobs."""

@@ -1,6 +1,7 @@
 """Every row is encoded once, in its place, as the network alone would encode it."""
 
 import dataclasses
+import re
 
 import jax
 import numpy as np
@@ -9,7 +10,7 @@ import tiny
 
 from dsh_jax import codes
 from dsh_jax.augment import pad_small, to_unit
-from dsh_jax.evaluation.encode import encode_rows, make_encoder
+from dsh_jax.evaluation.encode import encode_rows, make_encoder, near_zero
 from dsh_jax.network import DSH
 
 MODEL = DSH(bits=12, classes=10, shape=(32, 32, 1), width=1 / 32, fc_dim=8, axis_name="batch")
@@ -67,6 +68,20 @@ def test_class_by_bits_is_that_of_the_bits_in_place_of_activations(encoder, vari
     encoded = encode_rows(encoder, variables, SOURCE, ROWS, batch=8)
     right = SOURCE.label_NxC[ROWS, score.argmax(-1)] > 0
     np.testing.assert_array_equal(encoded.is_right_by_bits_N, right)
+
+
+def test_bits_near_zero_are_counted_of_the_root_mean_square():
+    # Its root mean square is 5, so the bound .05: .04 and −.03 are below it, .06 is not.
+    logit = np.array([[0.04, -0.03, 0.06, -10.0], [1.0, 1.0, 1.0, -1.0]], np.float32)
+    np.testing.assert_array_equal(near_zero(logit, 0.01), [2, 0])
+
+
+def test_products_of_codes_are_in_float32(variables):
+    images = jax.ShapeDtypeStruct((4, 2, *SOURCE.images.shape), np.uint8)
+    text = make_encoder(MODEL).lower(variables, images).as_text()
+    products = [line for line in text.splitlines() if re.search("dot_general|convolution", line)]
+    exact = [line for line in products if "HIGHEST" in line]
+    assert len(exact) == len(products) > 5
 
 
 def test_no_rows_are_refused(encoder, variables):

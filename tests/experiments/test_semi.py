@@ -11,7 +11,7 @@ from etils import epath
 from configs import digits
 from dsh_jax.data import splits
 from dsh_jax.training import build, run_folder
-from dsh_jax.training.stages import learns_from_average
+from dsh_jax.training.settings import learns_from_average
 from experiments import semi
 from experiments.sweeps import runs
 

@@ -1,5 +1,6 @@
 """The sweep command: what it prints, runs, leaves out and collects."""
 
+import json
 import os
 import shlex
 import signal
@@ -14,10 +15,11 @@ from etils import epath
 from sweeping import SIZES, rows_of
 
 from configs import digits
+from dsh_jax import parallel
 from dsh_jax.training import records, run_folder, writers
 from experiments.console import REQUEUE
+from experiments.sweeps import local, slurm
 from experiments.sweeps import runs as sweep_runs
-from experiments.sweeps import slurm
 from experiments.sweeps.local import Local
 from experiments.sweeps.runs import Run, drive, is_finished, make_run
 from experiments.sweeps.search import Search
@@ -169,6 +171,37 @@ def test_gpus_are_handed_out_in_turn(tmp_path):
     runs = [python_run(tmp_path, f"run{number}", code) for number in range(4)]
     drive_all(Local(4, ["3", "5"]), runs, jobs=4)
     assert [log_lines(one.log) for one in runs] == [["gpu 3"], ["gpu 5"], ["gpu 3"], ["gpu 5"]]
+
+
+def test_runs_that_share_a_gpu_share_its_memory(tmp_path, monkeypatch):
+    monkeypatch.delenv(local.SHARE, raising=False)
+    code = f"import os, time; time.sleep(0.3); print(os.environ.get('{local.SHARE}'))"
+    runs = [python_run(tmp_path, f"run{number}", code) for number in range(3)]
+    drive_all(Local(3, ["0", "1"]), runs, jobs=3)
+    assert [log_lines(one.log) for one in runs] == [["0.450"]] * 3
+    drive_all(Local(2, ["0", "1"]), runs[:2], jobs=2)
+    assert [log_lines(one.log) for one in runs[:2]] == [["None"]] * 2
+
+
+def test_each_run_has_one_of_the_machines_gpus(tmp_path, monkeypatch):
+    for name in ("nvidia0", "nvidia10", "nvidia9", "nvidiactl", "nvidia-uvm"):
+        (tmp_path / name).touch()
+    monkeypatch.setattr(parallel.processes, "DEVICES", tmp_path)
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    assert local.gpus_of([], 3) == ["0", "9", "10"]
+    assert local.gpus_of(["2"], 1) == ["2"]
+    assert local.gpus_of(["all"], 1) == []
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "4,5")
+    assert local.gpus_of([], 2) == ["4", "5"]
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
+    assert local.gpus_of([], 2) == []
+
+
+def test_idle_gpus_are_said(caplog):
+    with caplog.at_level("WARNING"):
+        local.gpus_of(["0", "1", "2", "3"], 1)
+    assert "3 of 4 GPUs stand idle" in caplog.text
+    assert "--jobs=4" in caplog.text
 
 
 def test_interrupted_launcher_lets_its_runs_save(tmp_path):
@@ -333,6 +366,44 @@ def test_submitit_on_this_machine_gives_the_ends_of_runs(tmp_path):
     runs = [python_run(tmp_path, f"run{code}", f"exit({code})") for code in (2, REQUEUE)]
     ends, _ = drive_all(launcher, runs, jobs=2)
     assert ends == {"run2": "exit code 2", "run85": "stopped; the same command goes on"}
+
+
+@pytest.mark.parametrize(
+    ("said", "most"),
+    [("MaxArraySize            = 4\nMaxJobCount = 9\n", 4), ("no cluster", 1001)],
+)
+def test_slurm_says_how_large_an_array_may_be(monkeypatch, said, most):
+    done = subprocess.CompletedProcess([], 0, said, "")
+    monkeypatch.setattr(slurm.subprocess, "run", lambda *args, **kwargs: done)
+    assert slurm.largest_array() == most
+
+
+def test_more_runs_than_an_array_takes_are_several_arrays(tmp_path, monkeypatch):
+    submitit = pytest.importorskip("submitit")
+
+    class Executor:
+        """Queues nothing; remembers what it was asked for."""
+
+        def __init__(self, folder, cluster):
+            self.sizes, self.parallel = [], 0
+
+        def update_parameters(self, **parameters):
+            self.parallel = parameters["slurm_array_parallelism"]
+
+        def map_array(self, function, runs, requeue):
+            self.sizes.append(len(runs))
+            array = f"{100 + len(self.sizes)}"
+            return [submitit.SlurmJob(tmp_path, f"{array}_{i}") for i in range(len(runs))]
+
+    monkeypatch.setattr(submitit, "AutoExecutor", Executor)
+    monkeypatch.setattr(slurm, "largest_array", lambda: 4)
+    parameters = {"slurm_array_parallelism": 6}
+    launcher = Slurm(epath.Path(tmp_path), cluster="slurm", parameters=parameters, requeue=True)
+    launcher.start([python_run(tmp_path, f"run{i}", "") for i in range(10)])
+    assert launcher._executor.sizes == [4, 4, 2]
+    assert launcher._executor.parallel == 2
+    ids = json.loads((tmp_path / "jobs.json").read_text())
+    assert [ids[f"run{i}"] for i in (0, 3, 4, 9)] == ["101_0", "101_3", "102_0", "103_1"]
 
 
 def test_unknown_parameters_of_submitit_are_a_clear_error(tmp_path):

@@ -46,7 +46,7 @@ def test_every_number_is_recorded_by_its_name(evaluation, folder):
     }
     code = {
         *("accuracy", "accuracy_by_bits", "bit_mean_min", "bit_mean_max", "bit_entropy"),
-        *("dead_bits", "distinct_codes", "quantization_gap"),
+        *("dead_bits", "distinct_codes", "quantization_gap", "near_zero"),
     }
     # The unseen database holds fewer than 200 rows.
     unseen = names - precision | {"precision_at_100"}
@@ -144,10 +144,12 @@ def test_code_report_worked_by_hand():
         bcoding_NxK=np.array([[0.25] * 4, [1.0] * 4], np.float32),
         is_right_N=np.array([True, False]),
         is_right_by_bits_N=np.array([True, True]),
+        near_zero_N=np.array([0, 3]),
     )
     report, bit_mean = evaluate.code_report(query, bits=4)
     assert report["accuracy"] == 0.5
     assert report["accuracy_by_bits"] == 1.0
+    assert report["near_zero"] == 3 / 8
     assert report["dead_bits"] == 0
     assert report["distinct_codes"] == 1
     np.testing.assert_array_equal(bit_mean, [0.5] * 4)

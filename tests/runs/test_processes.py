@@ -26,17 +26,19 @@ def test_one_process_holds_everything():
 @pytest.mark.parametrize("rows", [2, 7, 8, 100])
 @pytest.mark.parametrize("processes", [1, 2, 3])
 def test_parts_hold_every_row_once(monkeypatch, rows, processes):
-    monkeypatch.setattr(parallel, "process_count", lambda: processes)
+    monkeypatch.setattr(parallel.processes, "process_count", lambda: processes)
     parts = []
     for process in range(processes):
-        monkeypatch.setattr(parallel, "process_index", lambda p=process: p)
+        monkeypatch.setattr(parallel.processes, "process_index", lambda p=process: p)
         parts.append(np.arange(rows)[parallel.own_part(rows)])
     np.testing.assert_array_equal(np.concatenate(parts), np.arange(rows))
     assert max(map(len, parts)) - min(map(len, parts)) <= 1
 
     padded = [np.pad(part, (0, -(-rows // processes) - len(part))) for part in parts]
     everything = np.stack([part.view(np.uint8) for part in padded])
-    monkeypatch.setattr(parallel.multihost_utils, "process_allgather", lambda _: everything)
+    monkeypatch.setattr(
+        parallel.processes.multihost_utils, "process_allgather", lambda _: everything
+    )
     np.testing.assert_array_equal(parallel.join_parts(parts[-1], rows), np.arange(rows))
 
 
@@ -72,7 +74,7 @@ def test_steps_of_slurm_are_recognised(monkeypatch, variables, options):
 
 @pytest.mark.slow
 def test_two_processes_of_two_devices_train_what_one_of_four_does(tmp_path):
-    folders = {name: tmp_path / name / "run" for name in ("one", "two", "there", "back")}
+    folders = {name: tmp_path / name / "run" for name in ("one", "two", "there", "back", "fed")}
     train_together(folders["one"], [4])
     train_together(folders["two"], [2, 2])
     # A checkpoint of either goes on in the other.
@@ -80,8 +82,9 @@ def test_two_processes_of_two_devices_train_what_one_of_four_does(tmp_path):
     train_together(folders["there"], [4])
     train_together(folders["back"], [4], stop_step=6)
     train_together(folders["back"], [2, 2])
+    train_together(folders["fed"], [2, 2], variant="short_fed")
     wanted = params_of(folders["one"])
-    for name in ("two", "there", "back"):
+    for name in ("two", "there", "back", "fed"):
         jax.tree.map(
             lambda a, b: np.testing.assert_allclose(a, b, atol=1e-5),
             params_of(folders[name]),

@@ -22,8 +22,8 @@ from speed import without_speed
 from dsh_jax.runs import train
 from dsh_jax.training import build
 from dsh_jax.training.checkpoint import Checkpoints, digest
+from dsh_jax.training.lock import locked
 from dsh_jax.training.records import read_metrics
-from dsh_jax.training.run_folder import locked
 from experiments.console import REQUEUE
 
 SUPPORT = epath.Path(__file__).parents[1] / "support"

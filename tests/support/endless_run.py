@@ -34,6 +34,7 @@ CHANGED = {
         "training__hashing_steps": 8,
     },
 }
+CHANGED["short_fed"] = CHANGED["short"] | {"data__resident": "off"}
 
 
 def config(variant):

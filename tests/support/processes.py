@@ -22,7 +22,7 @@ def free_port():
         return one.getsockname()[1]
 
 
-def train_together(folder, devices, *, stop_step=0):
+def train_together(folder, devices, *, stop_step=0, variant="short"):
     """Train as one process for each number of devices; return when all have ended well."""
     folder.parent.mkdir(exist_ok=True)
     port, processes = free_port(), []
@@ -32,7 +32,7 @@ def train_together(folder, devices, *, stop_step=0):
             "XLA_FLAGS": f"--xla_force_host_platform_device_count={count}",
             "JAX_COORDINATOR_BIND_ADDRESS": f"127.0.0.1:{port}",
         }
-        command = [sys.executable, str(SUPPORT / "endless_run.py"), str(folder), "short"]
+        command = [sys.executable, str(SUPPORT / "endless_run.py"), str(folder), variant]
         command += [str(stop_step), f"127.0.0.1:{port}", str(len(devices)), str(number)]
         log = (folder.parent / f"log-{number}").open("w")
         with log:

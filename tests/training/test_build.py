@@ -1,11 +1,9 @@
 """A config becomes data, network and stages, or an error that says how to mend it."""
 
-import re
-
 import pytest
 import tiny
 
-from dsh_jax.training import build, stages
+from dsh_jax.training import build
 
 
 def spans(config):
@@ -25,22 +23,6 @@ def test_epochs_are_of_training_rows_over_batch_rounded_up():
     run = build.build(tiny.config(training__mode="joint", **epochs))
     assert run.steps_per_epoch == -(-len(run.split.train) // 16)
     assert run.stages[0].stop == round(1.5 * run.steps_per_epoch)
-
-
-@pytest.mark.parametrize(
-    ("steps", "epochs", "wanted"), [(7, 0.0, 7), (0, 2.5, 250), (0, 0.001, 0), (0, 0.0, 0)]
-)
-def test_duration_is_in_steps_or_in_epochs(steps, epochs, wanted):
-    settings = {"warm_steps": steps, "warm_epochs": epochs}
-    assert stages.duration(settings, "warm", 100) == wanted
-
-
-@pytest.mark.parametrize(("steps", "epochs"), [(7, 1.0), (-1, 0.0), (0, -0.5)])
-def test_duration_is_not_in_both_nor_below_zero(steps, epochs):
-    settings = {"warm_steps": steps, "warm_epochs": epochs}
-    message = re.escape(f"warm_steps is {steps} and warm_epochs is {epochs}: set one of them")
-    with pytest.raises(ValueError, match=message):
-        stages.duration(settings, "warm", 100)
 
 
 @pytest.mark.parametrize(

@@ -51,23 +51,6 @@ def test_trained_parts_are_those_that_the_objective_reads(method, multilabel):
     assert set(deep.trained_parts(method)) == reached
 
 
-@pytest.mark.parametrize(
-    ("changed", "parts"),
-    [
-        ({}, ("encoder", "bcoding", "classifier")),
-        ({"loss__r": 1.0}, ("encoder", "bcoding", "classifier", "decoder")),
-        ({"loss__r": 1.0, "method": "hashnet"}, ("encoder", "bcoding")),
-        ({"training__freeze": "encoder"}, ("bcoding", "classifier")),
-        ({"loss__x": 0.0}, ("encoder", "bcoding")),
-        ({"optimizer__weight_decay_kernels": "classifier"}, ("classifier",)),
-    ],
-)
-def test_w_is_the_kernels_of_what_the_stage_trains(changed, parts):
-    config = tiny.config(**changed)
-    decode = config.loss.r > 0 and config.method == "dhs"
-    assert stages.decayed_parts(config, decode=decode) == parts
-
-
 def hashing_step(config, run, state, done, model=None):
     """The first step of the hashing stage, as if the autoencoder had taken `done` steps."""
     config = config.copy_and_resolve_references()
