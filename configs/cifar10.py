@@ -22,6 +22,11 @@ many epochs.
   measured: half a minute in all, beside a minute or two of compilation.
   mAP .93 to .94 (database=train).
 
+`three_groups` generalises better, by .04 of mAP on unseen rows, and is not the paper's network; on
+a GPU: --config=configs/cifar10.py:three_groups --config.model.dtype=bfloat16
+--config.augment.cutout=8 --config.training.hashing_epochs=48. Expected cost: 6 × 147 M × 48 ×
+42,500, 1.8 PFLOP, 6 to 9 s of an H100 as above.
+
 Measured, `semi_cpu`, 4,000 labels, 48 bits, seed 0, the same cores: 600 steps of 100 labelled
 images, then 2,300 of these and 400 unlabelled ones, in the layout of `three_groups`:
   python -m experiments.train --config=configs/cifar10.py:semi_cpu --workdir=runs/cifar10-semi
