@@ -5,9 +5,15 @@ import os
 import pathlib
 
 import jax
+from absl import flags
 from etils import epath
 
 FOLDER = ".compiled"  # in the folder that a run's folder is in
+_ASKED = flags.DEFINE_string(
+    "compilation_cache",
+    None,
+    "Folder of compiled programs, empty for none; .compiled beside the run without this flag.",
+)
 
 
 def folder_of(asked: str | None, workdir: epath.PathLike) -> epath.Path | None:
@@ -15,13 +21,16 @@ def folder_of(asked: str | None, workdir: epath.PathLike) -> epath.Path | None:
 
     Args:
       asked: for this folder, or with an empty word for none; None where nothing was asked for.
-      workdir: folder of the run.
+      workdir: folder of the run or the export.
 
     Returns:
-      A folder; None for none, or where JAX_COMPILATION_CACHE_DIR has named another.
+      A folder; None for none, where JAX_COMPILATION_CACHE_DIR has named another, or where nothing
+      can be written beside the run.
     """
     if asked is None and not os.environ.get("JAX_COMPILATION_CACHE_DIR"):
-        return epath.Path(workdir).expanduser().resolve().parent / FOLDER / processor()
+        beside = epath.Path(workdir).expanduser().resolve().parent
+        is_closed = beside.exists() and not os.access(beside, os.W_OK)  # an export of the system's
+        return None if is_closed else beside / FOLDER / processor()
     return epath.Path(asked).expanduser() if asked else None
 
 
@@ -35,12 +44,12 @@ def processor() -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:8]
 
 
-def keep(asked: str | None, workdir: epath.PathLike) -> None:
-    """Let JAX keep what it compiles for a run.
+def keep(workdir: epath.PathLike) -> None:
+    """Let JAX keep what it compiles for a run, or an export, where the flag says or beside it.
 
     Args:
-      asked, workdir: see `folder_of`.
+      workdir: folder of the run or the export.
     """
-    folder = folder_of(asked, workdir)
+    folder = folder_of(_ASKED.value, workdir)
     if folder is not None:
         jax.config.update("jax_compilation_cache_dir", str(folder))

@@ -55,7 +55,7 @@ from dsh_jax.collection.file_names import printable
 from dsh_jax.index import npy_rows
 from dsh_jax.network.backbones import BACKBONES
 from dsh_jax.runs import exported, untrained
-from experiments import console
+from experiments import compiled, console
 
 _WORKDIR = flags.DEFINE_string("workdir", None, "Folder of a trained run.")
 _MODEL = flags.DEFINE_string("model", None, "Folder of an export, in place of a run.")
@@ -238,6 +238,8 @@ def main(argv):
         check_flags()
         if _READ.value:
             return read_annotations()
+        if run_or_model := _WORKDIR.value or _MODEL.value:
+            compiled.keep(run_or_model)
         if _EXPORT.value:
             run = exported.open_run(_WORKDIR.value, _VIEWS.value)
             print(f"export: {exported.export_run(*run, _WORKDIR.value, _EXPORT.value)}")

@@ -41,7 +41,7 @@ from dsh_jax.report import other_data
 from dsh_jax.runs import cross_domain, evaluate, gallery
 from dsh_jax.training import build
 from dsh_jax.training.run_folder import read_config
-from experiments import console
+from experiments import compiled, console
 
 _WORKDIR = flags.DEFINE_string("workdir", None, "Folder of the run.")
 _ON = config_flags.DEFINE_config_file(
@@ -224,6 +224,7 @@ def main(argv):
                     raise ValueError(f"--{name} belongs to --workdir; leave it out with --codes")
             evaluate_codes(epath.Path(_CODES.value).expanduser().resolve())
         else:
+            compiled.keep(_WORKDIR.value)
             evaluate_run(epath.Path(_WORKDIR.value))
 
 

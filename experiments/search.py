@@ -32,7 +32,7 @@ from dsh_jax.index import faiss_file, faiss_index, milvus_index
 from dsh_jax.page import hits
 from dsh_jax.runs import exported
 from dsh_jax.training.run_folder import write_whole
-from experiments import console
+from experiments import compiled, console
 
 _INDEX = flags.DEFINE_string("index", None, "File of codes, of experiments.encode.")
 _QUERY = flags.DEFINE_multi_string("query", None, "Image to look for; repeat it for several.")
@@ -127,6 +127,7 @@ def main(argv):
             raise ValueError(f"{_INDEX.value} holds no codes: encode images first")
         if not _FAISS.value and (_FAISS_KIND.value or _FAISS_PROBE.value is not None):
             raise ValueError("--faiss_kind and --faiss_probe are of --faiss: pass its file")
+        compiled.keep(_WORKDIR.value or _MODEL.value)
         encoder = exported.open_encoder(workdir=_WORKDIR.value, model=_MODEL.value)
         k = min(_K.value, len(index.names))
         image_codes.check_same_model(

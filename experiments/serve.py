@@ -26,7 +26,7 @@ from dsh_jax.page import callers, server
 from dsh_jax.page.application import application
 from dsh_jax.page.lookup import Lookup
 from dsh_jax.runs import exported, reconstruction
-from experiments import console
+from experiments import compiled, console
 
 _WORKDIR = flags.DEFINE_string("workdir", None, "Folder of a trained run.")
 _MODEL = flags.DEFINE_string("model", None, "Folder of an export, in place of a run.")
@@ -92,6 +92,7 @@ def main(argv):
     warnings.simplefilter("error", Image.DecompressionBombWarning)  # it becomes a reason
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     with console.clear_errors(), server.listen(_HOST.value, _PORT.value) as listening:
+        compiled.keep(_WORKDIR.value or _MODEL.value)
         say("Reading the model" + (" and the index." if _INDEX.value else "."))
         asked = lookup()
         page = application(

@@ -32,11 +32,6 @@ _COORDINATOR = flags.DEFINE_string(
 _PROCESSES = flags.DEFINE_integer("processes", 1, "How many processes; Slurm's are found.", 1)
 _PROCESS = flags.DEFINE_integer("process", 0, "Number of this process.", 0)
 _PROFILE = flags.DEFINE_integer("profile", 0, "Steps to trace for XProf, into workdir/profile.", 0)
-_CACHE = flags.DEFINE_string(
-    "compilation_cache",
-    None,
-    "Folder of compiled programs, empty for none; .compiled beside the workdir without this flag.",
-)
 flags.mark_flags_as_required(["config", "workdir"])
 
 
@@ -48,7 +43,7 @@ def main(argv):
     with console.clear_errors():
         if _PROCESSES.value > 1 and not _COORDINATOR.value:
             raise ValueError("--processes needs --coordinator=host:port, the same for all.")
-        compiled.keep(_CACHE.value, workdir)
+        compiled.keep(workdir)
         parallel.connect(_COORDINATOR.value, _PROCESSES.value, _PROCESS.value)
         if config.method in METHODS:
             source = build.load_source(config)

@@ -25,3 +25,9 @@ def test_the_environments_folder_is_left_as_it_is(tmp_path, monkeypatch):
     monkeypatch.setenv("JAX_COMPILATION_CACHE_DIR", "/else")
     assert compiled.folder_of(None, tmp_path) is None
     assert compiled.folder_of("/somewhere", tmp_path) == epath.Path("/somewhere")
+
+
+def test_nothing_is_kept_where_nothing_can_be_written(tmp_path, monkeypatch):
+    monkeypatch.setattr("os.access", lambda *_: False)
+    assert compiled.folder_of(None, tmp_path / "export") is None
+    assert compiled.folder_of(None, tmp_path / "to be made" / "run") is not None
