@@ -161,6 +161,10 @@ def test_codes_and_workdir_exclude_each_other():
             ("--codes=a.npz", "--views=2"),
             "--views belongs to --workdir; leave it out with --codes",
         ),
+        (
+            ("--codes=a.npz", "--tsne"),
+            "--tsne belongs to --workdir; leave it out with --codes",
+        ),
     ],
 )
 def test_flags_of_codes_and_of_runs_exclude_each_other(flags, message):
