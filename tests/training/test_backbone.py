@@ -115,6 +115,7 @@ def step_of(run):
     return before, jax.device_get(backbone_of(after))
 
 
+@pytest.mark.slow  # test_optimizer.py has the steps alone
 @needs_weights
 def test_its_statistics_stay_and_its_weights_take_smaller_steps(pictures):
     moved = {}

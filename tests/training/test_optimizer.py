@@ -327,3 +327,32 @@ def test_only_the_named_parts_decay(name):
     after = stepped(optimizer, [jax.tree.map(jnp.zeros_like, both)], both)
     np.testing.assert_array_equal(after["encoder"]["kernel"], 1)
     assert (after["classifier"]["kernel"] < 1).all()
+
+
+@pytest.mark.parametrize("name", ["sgd", "adamw", "muon"])
+def test_a_pretrained_networks_weights_take_smaller_steps(name):
+    def of_network(value):
+        return {
+            "encoder": {
+                "backbone": {"stem": {"kernel": jnp.full((2, 2), value)}},
+                "fc6": {"kernel": jnp.full((2, 2), value)},
+            },
+            "classifier": {"kernel": jnp.full((2, 2), value)},
+        }
+
+    params, gradient = of_network(1.0), of_network(0.5)
+    steps = {}
+    for factor in (1.0, 0.01):
+        schedule = make_schedule("constant", peak=0.1, steps=9)
+        optimizer = make_optimizer(
+            name, schedule=schedule, adam_schedule=schedule, backbone_factor=factor
+        )
+        steps[factor], _ = optimizer.update(gradient, optimizer.init(params), params)
+    whole = steps[1.0]["encoder"]["backbone"]["stem"]["kernel"]
+    assert (whole != 0).all()
+    np.testing.assert_allclose(
+        steps[0.01]["encoder"]["backbone"]["stem"]["kernel"], 0.01 * whole, rtol=1e-6
+    )
+    for step in steps.values():
+        del step["encoder"]["backbone"]
+    chex.assert_trees_all_equal(*steps.values())
