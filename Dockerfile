@@ -1,4 +1,4 @@
-# docker build -t dsh_jax . ; docker run --rm -v "$PWD/runs:/work/runs" dsh_jax \
+# docker build -t dsh_jax . ; docker run --rm -v "$PWD/runs:/home/dsh/runs" dsh_jax \
 #   train --config=configs/digits.py --workdir=runs/digits
 # With a GPU: docker build --build-arg EXTRA=cuda12 … ; docker run --gpus=all …
 FROM python:3.11-slim-bookworm
@@ -12,8 +12,8 @@ COPY experiments experiments
 COPY configs configs
 RUN pip install --no-cache-dir --no-deps . \
     && if [ -n "$EXTRA" ]; then pip install --no-cache-dir "dsh_jax[$EXTRA] @ file:///opt/dsh_jax" --constraint requirements-demo.txt; fi
-RUN useradd --uid 1000 --create-home dsh && mkdir -p /work/runs && chown -R dsh /work
+RUN useradd --uid 1000 --create-home dsh && mkdir -p /home/dsh/runs && chown -R dsh /home/dsh
 USER 1000
-WORKDIR /work
+WORKDIR /home/dsh
 ENTRYPOINT ["dsh"]
 CMD ["--help"]
