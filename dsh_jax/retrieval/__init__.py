@@ -2,7 +2,8 @@
 
 index.py holds a database; counts.py and `search` are uses of it for one call. counting.py chooses
 between all_codes.py, class_planes.py, bit_planes.py and scatter.py; nearest.py between
-group_search.py and direct_search.py. All give the same numbers. linear.py does the same for
+group_search.py and direct_search.py; gpu_counts.py and gpu_search.py take their place on a GPU.
+few_queries.py searches on the host. All give the same numbers. linear.py does the same for
 real-valued distances.
 """
 

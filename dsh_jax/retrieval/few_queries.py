@@ -50,14 +50,14 @@ def nearest(query_QxW: np.ndarray, word_VxR: np.ndarray, k: int) -> tuple[np.nda
     Args:
       query_QxW: uint8 codes.
       word_VxR: from `arrange`.
-      k: how many, 1 to R.
+      k: how many, 0 to R: a process's part of a database may hold nothing.
 
     Returns:
       (distance_Qxk, index_Qxk), int32, nearest first, equal distances by the lower index.
     """
     query_VxQ = arrange(query_QxW)
     distance_Qxk, index_Qxk = np.empty((2, len(query_QxW), k), np.int32)
-    for q, query_V in enumerate(query_VxQ.T):
+    for q, query_V in enumerate(query_VxQ.T if k else ()):
         distance_R = _distances(query_V, word_VxR)
         near_N = _within_limit(distance_R, k)
         order_k = np.argsort(distance_R[near_N], kind="stable")[:k]

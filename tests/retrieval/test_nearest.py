@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from random_codes import random_codes
 
 from dsh_jax import retrieval
-from dsh_jax.retrieval import group_search, nearest
+from dsh_jax.retrieval import few_queries, group_search, nearest
 
 
 def assert_is_a_stable_sort(found, query, database, k):
@@ -105,6 +105,12 @@ def test_sizes_in_the_same_blocks_share_a_compilation():
         query, database = random_codes(rng, 64, 4), random_codes(rng, 75_000, 4)
         with jax.no_tracing():
             retrieval.search(query, database, k)
+
+
+def test_a_part_that_holds_nothing_finds_nothing():
+    words = few_queries.arrange(np.zeros((0, 3), np.uint8))
+    distance, index = few_queries.nearest(np.zeros((2, 3), np.uint8), words, 0)
+    assert distance.shape == index.shape == (2, 0)
 
 
 # Errors.
