@@ -21,6 +21,7 @@ from dsh_jax.runs import train
 from dsh_jax.training import build, stages
 from dsh_jax.training.pace import Pace
 from dsh_jax.training.records import read_metrics
+from experiments.bench.train import only_train
 
 LEAVES = 278  # of the state of cifar10:modern
 DEVICES = 2  # of each process
@@ -36,14 +37,13 @@ def bench_loop(config, *, steps: int, rounds: int) -> dict[str, float]:
       config: whose state, batch, records and data are used.
       steps: between two records.
       rounds: records; the median counts.
+
+    Raises:
+      ValueError: for fewer than 2 rounds, the first of which may hold compilation.
     """
-    config.training.mode = "joint"
-    config.training.hashing_epochs = 0.0
-    config.training.hashing_steps = steps * (rounds + 1)
-    config.training.log_every_steps = steps
-    config.evaluation.validate_every_epochs = 0.0
-    config.evaluation.validate_every_steps = 2 * config.training.hashing_steps
-    config.data.validation = 0.0
+    if rounds < 2:
+        raise ValueError(f"--rounds={rounds}; pass at least 2: the first may hold compilation")
+    only_train(config, steps=steps, rounds=rounds)
     config.data.resident = "on"
     run = build.build(config)
 

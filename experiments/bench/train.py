@@ -39,8 +39,8 @@ def images_per_second(step: Callable, state, batch, *, images: int, steps: int):
     return steps * images / (time.perf_counter() - started), state
 
 
-def bench_loop(config, *, steps: int, rounds: int) -> dict[str, float]:
-    """Return the speed of the whole loop (input, metrics, logging) against the bare step's."""
+def only_train(config, *, steps: int, rounds: int) -> None:
+    """Set a run of one stage with a record a round, one more to warm up, and no validation."""
     config.training.mode = "joint"
     config.training.hashing_epochs = 0.0
     config.training.hashing_steps = steps * (rounds + 1)
@@ -48,6 +48,11 @@ def bench_loop(config, *, steps: int, rounds: int) -> dict[str, float]:
     config.evaluation.validate_every_epochs = 0.0
     config.evaluation.validate_every_steps = 2 * config.training.hashing_steps
     config.data.validation = 0.0
+
+
+def bench_loop(config, *, steps: int, rounds: int) -> dict[str, float]:
+    """Return the speed of the whole loop (input, metrics, logging) against the bare step's."""
+    only_train(config, steps=steps, rounds=rounds)
     described = build.build(config)
     stage, images = described.stages[0], config.training.batch_size
     item = next(
