@@ -75,6 +75,8 @@ def features_of(
     Raises:
       ValueError: for another kind, no or bad weights, or a file of other rows.
     """
+    # A frozen backbone's features may stand in the images' place; each kind looks at the images.
+    source = dataclasses.replace(source, images=source.pictures)
     every = np.arange(len(source))
     if kind == "file":
         return np.asarray(features.load_features(path, len(source)), np.float32)
