@@ -38,6 +38,10 @@ prints the largest relative errors of average precision against float64.
 
 prints the milliseconds that the training loop spends on a step that does nothing on the device.
 
+    python -m experiments.bench large --items=100000000
+
+prints the time and memory of searches and counts in a memory map, beside a small one.
+
     python -m experiments.bench processes
 
 prints the milliseconds that one process and two spend on starting such a step of 278 arrays.
@@ -52,7 +56,7 @@ from absl import app, flags
 from ml_collections import config_flags
 
 from experiments import console, memory
-from experiments.bench import accuracy, data, encode, host, methods, train
+from experiments.bench import accuracy, data, encode, host, large, methods, train
 
 _CONFIG = config_flags.DEFINE_config_file("config", "configs/mnist.py:modern", "Config to measure.")
 _STEPS = flags.DEFINE_integer("steps", 100, "Steps in each measurement.", lower_bound=10)
@@ -70,6 +74,8 @@ _LOOP_QUERIES = flags.DEFINE_integer(
 )
 _CODES = flags.DEFINE_string("codes", None, "A run's eval/<step>.npz, for `retrieval`.")
 _CORES = flags.DEFINE_integer("cores", 1, "Idle cores for all sides of `retrieval`.", lower_bound=1)
+_ITEMS = flags.DEFINE_integer("items", 100_000_000, "Codes, for `large`.", lower_bound=1)
+_QUERIES = flags.DEFINE_integer("queries", 1000, "Of a call, for `large`.", lower_bound=1)
 _WORKDIR = flags.DEFINE_string("workdir", None, "A run on RGB images, for `encode`.")
 _IMAGES = flags.DEFINE_string("images", None, "Folder of JPEG files, for `encode`.")
 _TORCH_PYTHON = flags.DEFINE_string("torch_python", sys.executable, "A Python that has torch.")
@@ -111,6 +117,7 @@ def main(argv):
         "methods": lambda: methods.bench_methods(rounds=_ROUNDS.value),
         "encode": lambda: encode.bench_run(_WORKDIR.value, _IMAGES.value, rounds=_ROUNDS.value),
         "accuracy": accuracy.bench_accuracy,
+        "large": lambda: large.bench_sizes(_ITEMS.value, _QUERIES.value),
         "processes": lambda: host.bench_processes(steps=_STEPS.value, rounds=_ROUNDS.value),
         "host": lambda: host.bench_loop(_CONFIG.value, steps=_STEPS.value, rounds=_ROUNDS.value),
     }
