@@ -10,16 +10,16 @@ the 419 images that have none). `modern`: the field's 1,000 / 4,000 / rest, 24 c
 a shared label, is the same for 24 and 38 concepts but for four images. Chance level: mAP .54.
 
 Not measured at full size. Measured on a 12 % subset at a reduced size (`subset`), see
-experiments/README.md; numbers of a subset are not MIRFLICKR-25K results. `frozen`: the subset again,
-the head alone trained on features of EfficientNet-Lite2, which knows ImageNet: .705 on unseen rows
-where the paper's network, from scratch, has .597.
+experiments/README.md; numbers of a subset are not MIRFLICKR-25K results. `frozen`: the subset
+again, the head alone trained on features of EfficientNet-Lite2, which knows ImageNet: .705 on
+unseen rows where the paper's network, from scratch, has .597.
 """
 
 from configs import folder
 
 
 def get_config(variant: str = "intended"):
-    """Return the config of a variant, see configs/default.py; `subset` and `frozen` are for a part of it."""
+    """Return the config of a variant, see configs/default.py; `subset` and `frozen`: of a part."""
     part = variant in ("subset", "frozen")
     config = folder.get_config("modern" if part else variant)
     config.variant = variant

@@ -1,5 +1,6 @@
 """Runs of shallow methods leave what other runs leave, and learn something."""
 
+import dataclasses
 import json
 
 import numpy as np
@@ -9,6 +10,7 @@ from etils import epath
 
 from configs import digits
 from dsh_jax.data import splits
+from dsh_jax.data.images import FeatureImages
 from dsh_jax.evaluation import code_files
 from dsh_jax.runs import shallow
 from dsh_jax.training import build
@@ -73,6 +75,16 @@ def test_features_from_a_file_and_what_is_refused(source, tmp_path):
         shallow.features_of(source, kind="sift")
     with pytest.raises(ValueError, match=r"needs weights.*imagenet-vgg-f\.mat"):
         shallow.features_of(source, kind="vggf")
+
+
+def test_a_frozen_encoder_changes_nothing_of_what_is_hashed(source):
+    images = FeatureImages(
+        lambda: np.zeros((len(source), 3), np.float32), 3, source.pictures, np.arange(len(source))
+    )
+    frozen = dataclasses.replace(source, images=images)
+    np.testing.assert_array_equal(
+        shallow.features_of(frozen, kind="pixels"), shallow.features_of(source, kind="pixels")
+    )
 
 
 def test_the_training_command_runs_shallow_methods(tmp_path):
