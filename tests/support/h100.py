@@ -11,6 +11,7 @@ used, `jax._src.xla_bridge`.
 """
 
 import collections
+import functools
 import json
 import os
 import pathlib
@@ -18,6 +19,7 @@ import re
 import subprocess
 import sys
 import tempfile
+from unittest import mock
 
 import pytest
 
@@ -47,12 +49,14 @@ def compiled(function: str, *shapes: tuple, **options) -> dict:
     """Compile a function in a process of its own.
 
     Args:
-      function: `module:name`.
+      function: `module:name`. Without shapes it is called with the options, and returns what is to
+        be compiled and a tree of the shapes of each of its arguments.
       shapes: (shape, dtype name) of its arguments.
       options: of the function, by name.
 
     Returns:
-      `custom_calls`, `others` (loops, sorts, copies, … by name), `largest_sort`, `float64`,
+      `custom_calls`, `others` (loops, sorts, copies, … by name), `trips` (of the loops whose number
+      is known), `copies` (by type and shape), `largest_sort`, `float64`,
       `arguments` and `temporary` bytes, and `kernels`: of each Pallas kernel its `registers`,
       `spills` in bytes, `popc` instructions of its text and, where there is a disassembler, the
       `instructions` of its machine code by name.
@@ -94,17 +98,34 @@ def _compile(function, shapes, options):
     topology = topologies.get_topology_desc(
         platform="cuda", topology_name="h100", topology="1x1x1", target_config=DEVICE
     )
-    where = NamedSharding(Mesh(np.array([topology.devices[0]]), ("batch",)), PartitionSpec())
-    arguments = [jax.ShapeDtypeStruct(tuple(s), t, sharding=where) for s, t in shapes]
+    mesh = Mesh(np.array([topology.devices[0]]), ("batch",))
+    where = NamedSharding(mesh, PartitionSpec())
     module, name = function.split(":")
     found = getattr(importlib.import_module(module), name)
-    done = jax.jit(lambda *args: found(*args, **options)).lower(*arguments).compile()
+    if shapes:
+        program = functools.partial(found, **options)
+        arguments = [jax.ShapeDtypeStruct(tuple(s), t) for s, t in shapes]
+    else:
+        program, arguments = found(**options)
+        # Training averages over the devices' axis, here of one.
+        program = jax.shard_map(
+            program, mesh=mesh, in_specs=PartitionSpec(), out_specs=PartitionSpec(), check_vma=False
+        )
+    arguments = jax.tree.map(
+        lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=where), arguments
+    )
+    # Layers that have a form of their own for a CPU take the other.
+    with mock.patch("jax.default_backend", return_value="gpu"):
+        lowered = jax.jit(program, donate_argnums=() if shapes else 0).lower(*arguments)
+    done = lowered.compile()
     text, memory = done.as_text(), done.memory_analysis()
     sorts = re.findall(r"= \(?s32\[([\d,]+)\][^=]* sort\(", text)
     operations = re.findall(r"= [^=]*? (while|sort|scatter|copy|all-reduce|convolution)[(]", text)
     return {
         "custom_calls": collections.Counter(re.findall(r'custom_call_target="([^"]+)"', text)),
         "others": collections.Counter(operations),
+        "trips": [int(n) for n in re.findall(r'"known_trip_count":\{"n":"(\d+)"\}', text)],
+        "copies": collections.Counter(re.findall(r"= (\w+\[[\d,]*\])\S* copy\(", text)),
         "largest_sort": max((int(shape.split(",")[-1]) for shape in sorts), default=0),
         "float64": "f64[" in text,
         "arguments": memory.argument_size_in_bytes,
