@@ -26,7 +26,7 @@ from ml_collections import ConfigDict
 
 from dsh_jax import parallel
 from dsh_jax.data import pipeline, splits
-from dsh_jax.runs import evaluate
+from dsh_jax.runs import capacity, evaluate
 from dsh_jax.runs.point import NOT_FINITE, Point, check_configs
 from dsh_jax.runs.train import Validator
 from dsh_jax.training import build, writers
@@ -52,9 +52,10 @@ def train(
     """Train several runs together, each from its latest checkpoint where there is one.
 
     Points that have other terms (r, x or, in the loss, λ is 0 for some), or that have come to
-    another step, are trained after one another, each such group by one program. A point whose loss
-    is not finite is left out of all that is written from then on, and its folder tells so in
-    `not_finite.txt`; the others go on.
+    another step, are trained after one another, each such group by one program, or by several where
+    a device's memory would not hold it: see `capacity.parts`. A point whose loss is not finite is
+    left out of all that is written from then on, and its folder tells so in `not_finite.txt`; the
+    others go on.
 
     Args:
       configs: one for each point; they may differ in the settings of `point.VARIED`.
@@ -110,8 +111,9 @@ def train(
         validator = Validator(configs[0], run)
         last = run.stages[-1].stop
         for group in _groups(points):
-            if group[0].step < last and not interruption.asked:
-                _Group(run, group, validator, interruption)(stop_step, take_turns=take_turns)
+            for part in _parts(run, group):
+                if part[0].step < last and not interruption.asked:
+                    _Group(run, part, validator, interruption)(stop_step, take_turns=take_turns)
         for point in points:
             if not point.failed:
                 outcomes[point.number] = "complete" if point.step == last else "interrupted"
@@ -128,6 +130,15 @@ def _groups(points: Sequence[Point]) -> list[list[Point]]:
         loss = point.config.loss
         groups[point.step, loss.r > 0, loss.x > 0, is_penalised].append(point)
     return list(groups.values())
+
+
+def _parts(run: build.Run, points: Sequence[Point]) -> list[list[Point]]:
+    """Return the points that a device's memory holds together."""
+    memory, config, size = parallel.device_memory(), points[0].config, 0
+    if memory:
+        decode = config.loss.r > 0 or config.training.mode == "two_stage"
+        size = capacity.point_bytes(run, decode=decode)
+    return capacity.parts(points, point=size, memory=memory, devices=parallel.device_count())
 
 
 def map_points(

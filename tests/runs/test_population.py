@@ -115,6 +115,16 @@ def test_complete_points_are_left_alone(rates):
     )
 
 
+def test_points_that_no_device_holds_together_are_trained_in_turns(tmp_path, monkeypatch):
+    described = build.build(at_rate(0))
+    monkeypatch.setattr(parallel, "device_memory", lambda: 1)  # one point on each device
+    folders = [tmp_path / str(i) for i in range(8)]
+    outcomes = population.train([at_rate(i) for i in range(8)], folders, described=described)
+    assert outcomes == ["complete"] * 8
+    for number in ENDS:
+        assert_same_records(folders[number], alone(number))
+
+
 def test_one_device_trains_the_same_points(tmp_path, monkeypatch):
     monkeypatch.setattr(population, "Validator", lambda *_: lambda state: {})  # on four devices
     one = jax.local_devices()[:1]
