@@ -24,6 +24,7 @@ from unittest import mock
 import pytest
 
 FOLDER = os.environ.get("CUDA13", "")
+PATH = os.environ.get("PYTHONPATH", ""), str(pathlib.Path(__file__).parent)  # as pytest has it
 DEVICE = """
 gpu_device_info {
   threads_per_block_limit: 1024 threads_per_warp: 32 threads_per_core_limit: 2048
@@ -64,7 +65,7 @@ def compiled(function: str, *shapes: tuple, **options) -> dict:
     request = json.dumps([function, shapes, options])
     done = subprocess.run(
         [sys.executable, "-m", "tests.support.h100", request],
-        env={**os.environ, "JAX_PLATFORMS": "cpu"},
+        env=os.environ | {"JAX_PLATFORMS": "cpu", "PYTHONPATH": os.pathsep.join(PATH)},
         capture_output=True,
         text=True,
         check=False,

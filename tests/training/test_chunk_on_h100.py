@@ -42,7 +42,8 @@ def chunk(variant: str, count: int):
 @h100.needs_compiler
 @pytest.mark.skipif(not PREPARED.exists(), reason="no prepared data sets")
 @pytest.mark.parametrize("variant", ["mnist:modern", "cifar10:modern"])
-def test_h100_steps_are_one_loop_without_the_host(variant):
+def test_h100_steps_are_one_loop_without_the_host(variant, monkeypatch):
+    monkeypatch.setenv("TFDS_DATA_DIR", str(PREPARED))
     facts = h100.compiled("tests.training.test_chunk_on_h100:chunk", variant=variant, count=50)
     assert facts["trips"].count(50) == 1
     # Nothing is sent, received or called back: cuDNN's convolutions are all that XLA hands on.
