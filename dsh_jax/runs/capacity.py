@@ -54,8 +54,8 @@ def point_bytes(run: build.Run, *, decode: bool) -> int:
 def parts(points: Sequence[T], *, point: int, memory: int, devices: int) -> list[list[T]]:
     """Cut points into those of one program each, of about equal numbers.
 
-    Where a number does not divide by that of the devices, each holds every point, with a part of its
-    batch: more than is reckoned here where states are large.
+    Where a number does not divide by that of the devices, each holds every point, with a part of
+    its batch: more than is reckoned here where states are large.
 
     Args:
       points: that one program could train.
