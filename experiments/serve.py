@@ -7,9 +7,11 @@ python -m experiments.serve --model=exports/pets --port=8000
 reconstruction. Only this machine can reach the page unless --host says otherwise; then everybody
 who reaches it sees the images of the index. It is called by an address, by this machine's name, or
 by a name of --allow_host, such as that of a proxy. Files that are sent to it have no name on the
-disk: nothing of them stays, however the command ends.
+disk: nothing of them stays, however the command ends. Until model and index are read, the page says
+what it waits for.
 """
 
+import contextlib
 import functools
 import os
 import signal
@@ -25,6 +27,7 @@ from dsh_jax.collection import image_codes
 from dsh_jax.page import callers, server
 from dsh_jax.page.application import application
 from dsh_jax.page.lookup import Lookup
+from dsh_jax.page.opening import Opening
 from dsh_jax.runs import exported, reconstruction
 from experiments import compiled, console
 
@@ -91,27 +94,36 @@ def main(argv):
     console.quiet()
     warnings.simplefilter("error", Image.DecompressionBombWarning)  # it becomes a reason
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
-    with console.clear_errors(), server.listen(_HOST.value, _PORT.value) as listening:
+    names = callers.own_names(_HOST.value, set(_NAMES.value))
+    opening = Opening(folder().name, names)
+
+    def say(words: str) -> None:
+        print(words, file=sys.stderr, flush=True)
+        opening.say(words)
+
+    with (
+        console.clear_errors(),
+        server.listen(_HOST.value, _PORT.value) as listening,
+        server.serving(opening, listening) as thread,
+    ):
+        host = f"[{_HOST.value}]" if ":" in _HOST.value else _HOST.value
+        print(f"Open http://{host}:{listening.getsockname()[1]} in a browser; Ctrl-C ends.")
+        sys.stdout.flush()
         compiled.keep(_WORKDIR.value or _MODEL.value)
         say("Reading the model" + (" and the index." if _INDEX.value else "."))
         asked = lookup()
         page = application(
             asked,
-            names=callers.own_names(_HOST.value, set(_NAMES.value)),
+            names=names,
             most_bytes=round(_MEGABYTES.value * 2**20),
             most_pixels=_PIXELS.value,
         )
         say("Compiling.")
         warm_up(asked)
-        host = f"[{_HOST.value}]" if ":" in _HOST.value else _HOST.value
-        port = listening.getsockname()[1]
-        print(f"Open http://{host}:{port} in a browser; Ctrl-C ends.", flush=True)
-        server.serve(page, listening)
-
-
-def say(words: str) -> None:
-    """Tell what is being waited for."""
-    print(words, file=sys.stderr, flush=True)
+        opening.page = page
+        say("Ready.")
+        with contextlib.suppress(KeyboardInterrupt):
+            thread.join()
 
 
 if __name__ == "__main__":

@@ -5,7 +5,8 @@ from __future__ import annotations
 import contextlib
 import logging
 import socket
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Iterator
 from typing import Any
 
 CONNECTIONS = 128  # at once; more are closed
@@ -33,12 +34,16 @@ def listen(host: str, port: int) -> socket.socket:
         ) from error
 
 
-def serve(app: Callable[..., Any], listening: socket.socket) -> None:
-    """Serve an application until the process is asked to end.
+@contextlib.contextmanager
+def serving(app: Callable[..., Any], listening: socket.socket) -> Iterator[threading.Thread]:
+    """Serve an application beside the block, until that ends.
 
     Args:
       app: an ASGI application that closes a connection with its answer.
       listening: see `listen`.
+
+    Yields:
+      The thread that serves; it ends with the block.
     """
     import uvicorn
 
@@ -54,8 +59,13 @@ def serve(app: Callable[..., Any], listening: socket.socket) -> None:
     server = uvicorn.Server(config)
     # Of answers that are cut short at the end there is nothing to say.
     logging.getLogger("uvicorn.error").addFilter(lambda _: not server.should_exit)
-    with contextlib.suppress(KeyboardInterrupt):
-        server.run(sockets=[listening])
+    thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]})
+    thread.start()
+    try:
+        yield thread
+    finally:
+        server.should_exit = True
+        thread.join()
 
 
 def _bounded() -> type:

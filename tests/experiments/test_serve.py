@@ -85,6 +85,14 @@ def browser():
 
 @contextlib.contextmanager
 def serving(folder, home, *flags):
+    """Yield the address of a server that is ready, and its process."""
+    with starting(folder, home, *flags) as (url, process):
+        wait(lambda: status(url) == 200, 200)
+        yield url, process
+
+
+@contextlib.contextmanager
+def starting(folder, home, *flags):
     """Yield the address of a server and its process; it writes nothing, however it ends."""
     env = {name: value for name, value in os.environ.items() if name not in FORCED}
     env |= {
@@ -112,7 +120,7 @@ def serving(folder, home, *flags):
             process.send_signal(signal.SIGTERM)
             _, errors = process.communicate()
             assert process.returncode == 0, errors
-            assert errors == "Reading the model and the index.\nCompiling.\n"
+            assert errors == "Reading the model and the index.\nCompiling.\nReady.\n"
     finally:
         timer.cancel()
         process.kill()
@@ -122,6 +130,16 @@ def serving(folder, home, *flags):
     others = {".keras", ".config/matplotlib", ".cache/matplotlib"}
     written = [path.relative_to(home).as_posix() for path in home.rglob("*") if path.is_file()]
     assert not [path for path in written if not path.startswith(tuple(others))]
+
+
+def status(url):
+    """Return how the page is answered: 503 while model and index are read."""
+    try:
+        with urllib.request.urlopen(url, timeout=60) as answer:
+            return answer.status
+    except urllib.error.HTTPError as error:
+        with error:
+            return error.code
 
 
 def wait(condition, seconds=60):
@@ -244,6 +262,14 @@ def test_upload_result_and_bad_files(folder, images, browser, tmp_path):
         assert not [host for host in hosts(browser) if not host.startswith((url, "data:"))]
         problems = [entry for entry in browser.get_log("browser") if "/row" not in str(entry)]
         assert not problems  # such as a style that the policy forbids
+
+
+def test_who_comes_early_sees_what_is_waited_for(folder, images, browser, tmp_path):
+    with starting(folder, tmp_path, f"--index={images / 'codes.npz'}") as (url, _):
+        browser.get(f"{url}/?row=2")
+        assert text(browser, "[role=status]").endswith(" s")
+        wait(lambda: "Nearest, by all 12 bits" in text(browser, "#found"), 200)
+        assert text(browser, "#pictures").startswith(NAMES[2])
 
 
 def test_a_phone_needs_no_scrolling_to_the_side(folder, images, browser, tmp_path):

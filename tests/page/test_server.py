@@ -2,7 +2,6 @@
 
 import contextlib
 import socket
-import threading
 import time
 
 import pytest
@@ -19,26 +18,8 @@ async def hello(scope, receive, send):
 @contextlib.contextmanager
 def serving():
     """Yield the address of a server that runs beside the test."""
-    import uvicorn
-
-    stopping = []
-    original = uvicorn.Server.__init__
-
-    def remembered(self, config):
-        original(self, config)
-        stopping.append(self)
-
-    uvicorn.Server.__init__ = remembered
-    listening = server.listen("127.0.0.1", 0)
-    thread = threading.Thread(target=server.serve, args=(hello, listening))
-    try:
-        thread.start()
+    with server.listen("127.0.0.1", 0) as listening, server.serving(hello, listening):
         yield listening.getsockname()
-    finally:
-        stopping[0].should_exit = True
-        thread.join(30)
-        uvicorn.Server.__init__ = original
-        listening.close()
 
 
 def answer(connection):
