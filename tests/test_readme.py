@@ -5,6 +5,9 @@ import re
 import shlex
 import subprocess
 import sys
+import time
+import urllib.error
+import urllib.request
 
 import numpy as np
 import pytest
@@ -80,10 +83,21 @@ def typed(line, folder):
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
     process = subprocess.Popen(words, cwd=folder, env=env, **pipes)
     if "experiments.serve" in line:
-        assert process.stdout.readline().startswith("Open http://")
+        url = process.stdout.readline().split()[1]
+        while process.poll() is None and not is_ready(url):
+            time.sleep(1)
         process.terminate()
     out, err = process.communicate()
     return subprocess.CompletedProcess(words, process.returncode, out, err)
+
+
+def is_ready(url):
+    """Return whether the page is answered; it says 503 while it waits for its index."""
+    try:
+        with urllib.request.urlopen(url, timeout=60):
+            return True
+    except urllib.error.HTTPError:
+        return False
 
 
 @pytest.mark.slow  # each as a reader types it, one after the other: half an hour
