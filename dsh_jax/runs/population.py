@@ -1,9 +1,10 @@
 """Runs that differ in scalars and seeds only, trained together by one compiled program.
 
-    scalars_P, state_P, batch_P  ->  state_P, metrics_P
+    scalars_P, state_P, batch_S  ->  state_P, metrics_P
 
 Each of the P points has its own parameters, draws and batches: those of its single run, and what it
-leaves in its folder is what the single run would leave. Where P divides by the number of devices,
+leaves in its folder is what the single run would leave. Points of one seed see one batch, which a
+device holds once, so that S is the number of its seeds. Where P divides by the number of devices,
 each device trains its share of the points on whole batches; otherwise every device trains all
 points on its part of each batch, as in single runs. On a CPU the points of a device take turns
 inside the program; on other backends they are one vmap, whose grouped convolutions a CPU computes
@@ -124,7 +125,7 @@ def train(
 def _groups(points: Sequence[Point]) -> list[list[Point]]:
     """Return the points that one program can train: at one step, and with the same terms."""
     groups = collections.defaultdict(list)
-    for point in points:
+    for point in sorted(points, key=lambda point: point.config.seed):  # a device has few seeds
         optimizer = point.config.optimizer
         is_penalised = optimizer.weight_decay_in == "loss" and optimizer.weight_decay > 0
         loss = point.config.loss
@@ -153,20 +154,43 @@ def map_points(
         part of their batches, over which the step must average (see `parallel.parallel_step`).
 
     Returns:
-      `((scalars, state), batch) -> ((scalars, state), metrics)`; the batch has the leading axes
-      [devices, points of a device], the others the same where `spread`, and [points] where not.
+      `((seed, scalars, state), batch) -> (the same three, metrics)`; `seed` says which of the
+      device's batches is a point's. The batch has the leading axes [devices, seeds of a device],
+      the others [devices, points of a device] where `spread`, and [points] where not.
     """
 
-    def points_step(carry, batch_P):
-        scalars_P, state_P = carry
+    def points_step(carry, batch_S):
+        seeds = len(jax.tree.leaves(batch_S)[0])
+
+        def one(seed, scalars, state):
+            # A batch for all points stays one under vmap, too.
+            batch = jax.tree.map(lambda x: x[seed if seeds > 1 else 0], batch_S)
+            return step(scalars, state, batch)
+
         if take_turns:
-            each = (scalars_P, state_P, batch_P)
-            state_P, metrics_P = jax.lax.map(lambda point: step(*point), each)
+            state_P, metrics_P = jax.lax.map(lambda point: one(*point), carry)
         else:
-            state_P, metrics_P = jax.vmap(step)(scalars_P, state_P, batch_P)
-        return (scalars_P, state_P), metrics_P
+            state_P, metrics_P = jax.vmap(one)(*carry)
+        return (*carry[:-1], state_P), metrics_P
 
     return parallel.parallel_points(points_step) if spread else parallel.parallel_step(points_step)
+
+
+def seeds_of_devices(seeds: Sequence[int], devices: int) -> tuple[list[list[int]], list[int]]:
+    """Return the seeds of each device's points, as many for each device.
+
+    Args:
+      seeds: of the points, those of the first device first.
+      devices: of which each has as many points.
+
+    Returns:
+      (seeds of each device, for each point which of its device's it has).
+    """
+    each = np.split(np.asarray(seeds), devices)
+    unlike = [list(dict.fromkeys(own.tolist())) for own in each]
+    most = max(map(len, unlike))
+    rows = [found.index(seed) for found, own in zip(unlike, each, strict=True) for seed in own]
+    return [[*found, *found[:1] * (most - len(found))] for found in unlike], rows
 
 
 class _Group:
@@ -185,12 +209,16 @@ class _Group:
         self._interruption = interruption
         self._config = points[0].config  # for all that the points share
         self._spread = len(points) % parallel.device_count() == 0
+        devices = parallel.device_count() if self._spread else 1
+        seeds = [point.config.seed for point in points]
+        self._seeds, self._seed_rows = seeds_of_devices(seeds, devices)
 
     def __call__(self, stop_step: int | None, *, take_turns: bool) -> None:
         """Train through all stages, or until the step where to stop."""
         # Where a batch is not shared by the devices, neither are its statistics.
         model = self._run.model.clone(axis_name=None) if self._spread else self._run.model
         scalars_P, done = self._scalars(), self._points[0].step
+        seed_P = np.array(self._seed_rows, np.int32)
         state_P = jax.tree.map(lambda *x: np.stack(x), *[point.state for point in self._points])
         for point in self._points:
             point.state = None  # one copy is enough
@@ -213,9 +241,9 @@ class _Group:
 
             step = map_points(step_of_point, take_turns=take_turns, spread=self._spread)
             carry, done = self._train_stage(
-                stage, step, self._on_devices((scalars_P, state_P)), done, stop_step
+                stage, step, self._on_devices((seed_P, scalars_P, state_P)), done, stop_step
             )
-            state_P = self._on_host(carry[1])
+            state_P = self._on_host(carry[-1])
             if done in (None, stop_step) or done < stage.stop or self._interruption.asked:
                 return
 
@@ -231,7 +259,7 @@ class _Group:
     def _train_stage(
         self, stage: Stage, train_step: Callable, carry: Any, first: int, stop: int | None
     ) -> tuple[Any, int | None]:
-        """Return (scalars, states) and the steps done; None where every point has failed."""
+        """Return what was carried and the steps done; None where every point has failed."""
         training, run = self._config.training, self._run
         validate_every = (
             duration(self._config.evaluation, "validate_every", run.steps_per_epoch) or stage.stop
@@ -268,7 +296,7 @@ class _Group:
                 if is_validation or stopping:
                     # The autoencoder's codes mean nothing yet.
                     validate = is_validation and stage.name != "autoencoder"
-                    self._save(step, carry[1], validate=validate)
+                    self._save(step, carry[-1], validate=validate)
                     pace.pause()
                 if stopping:
                     break
@@ -277,19 +305,17 @@ class _Group:
         return carry, step
 
     def _batches(self, stage: Stage, start: int) -> Iterator[pipeline.Batch]:
-        """Yield what the points' single runs would see, [devices, points of a device, rows, …]."""
+        """Yield what the points' single runs would see, [devices, seeds of a device, rows, …]."""
         devices = 1 if self._spread else None
         streams = {
             seed: self._run.batches(stage, start, seed=seed, devices=devices)
-            for seed in {point.config.seed for point in self._points}
+            for seed in {seed for own in self._seeds for seed in own}
         }
         for _ in range(start, stage.stop):
             of_seed = {seed: next(stream) for seed, stream in streams.items()}
-            of_point = [of_seed[point.config.seed] for point in self._points]
-            batch_DxP = jax.tree.map(lambda *x: np.stack(x, axis=1), *of_point)
-            if self._spread:
-                batch_DxP = _by_device(jax.tree.map(lambda x: x[0], batch_DxP))
-            yield batch_DxP
+            each = [[of_seed[seed] for seed in own] for own in self._seeds]
+            stacked = [jax.tree.map(lambda *x: np.stack(x, axis=1), *own) for own in each]
+            yield jax.tree.map(lambda *x: np.concatenate(x), *stacked)
 
     def _alive(self) -> list[tuple[int, Point]]:
         """Return the points that have not failed, with their rows in the arrays [P, …]."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
+import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any, NamedTuple
@@ -23,6 +24,9 @@ from orbax.checkpoint.checkpoint_managers import preservation_policy as preserva
 from dsh_jax import parallel
 
 METRIC = "validation_map"
+# Orbax numbers the saves of a process in one place: two that begin at once would mix up their
+# folders, and one of them be lost.
+_beginning = threading.Lock()
 
 
 class Saved(NamedTuple):
@@ -104,12 +108,14 @@ class Checkpoints:
         host = jax.device_get(state)  # now: the next step takes the state's memory
 
         def write() -> None:
-            self._all.save(
-                step,
-                args=ocp.args.StandardSave(host),
-                metrics={METRIC: float(validation_map)},
-                custom_metadata={"digest": digest(host), "extra": dict(extra or {})},
-            )
+            custom = {"digest": digest(host), "extra": dict(extra or {})}
+            with _beginning:
+                self._all.save(
+                    step,
+                    args=ocp.args.StandardSave(host),
+                    metrics={METRIC: float(validation_map)},
+                    custom_metadata=custom,
+                )
 
         with self._clear_errors():
             self._settle()

@@ -2,10 +2,8 @@
 
 import functools
 import shutil
-import types
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 import pytest
 import tiny
@@ -173,53 +171,6 @@ def test_a_point_that_diverges_does_not_stop_the_others(mixed):
     recorded = [record["step"] for record in read_metrics(folder / "2" / "metrics.jsonl")]
     assert recorded == list(range(1, step))
     assert not (folder / "0" / population.NOT_FINITE).exists()
-
-
-def points_step(scalars, state, batch, *, is_shared):
-    """Return a step of gradient descent on a mean of squares over all rows of a batch."""
-    loss, gradient = jax.value_and_grad(lambda w: ((batch @ w - 1) ** 2).mean())(state)
-    if is_shared:
-        loss, gradient = jax.lax.pmean((loss, gradient), parallel.AXIS)
-    return state - scalars["rate"] * gradient, {"loss": loss}
-
-
-@pytest.mark.parametrize("take_turns", [True, False])
-@pytest.mark.parametrize("spread", [True, False])
-def test_each_point_takes_its_own_step(take_turns, spread):
-    rng = np.random.default_rng(0)
-    rate_P, state_PxF = np.linspace(0.1, 0.8, 8), rng.normal(size=(8, 3))
-    batch_PxBxF = rng.normal(size=(8, 4, 3))
-    wanted = [
-        w - rate * 2 * x.T @ (x @ w - 1) / 4
-        for rate, w, x in zip(rate_P, state_PxF, batch_PxBxF, strict=True)
-    ]
-    scalars = {"rate": jnp.asarray(rate_P, jnp.float32)}
-    carry = (scalars, jnp.asarray(state_PxF, jnp.float32))
-    batch = batch_PxBxF.swapaxes(0, 1)[:, :, None]  # a row a device
-    if spread:
-        carry = jax.tree.map(lambda x: x.reshape(4, 2, *x.shape[1:]), carry)
-        batch = batch_PxBxF.reshape(4, 2, 4, 3)
-    one_step = functools.partial(points_step, is_shared=not spread)
-    step = population.map_points(one_step, take_turns=take_turns, spread=spread)
-    (_, state), metrics = step(carry, batch.astype(np.float32))
-    np.testing.assert_allclose(np.asarray(state).reshape(8, 3), wanted, rtol=1e-4, atol=1e-6)
-    assert metrics["loss"].size == 8
-
-
-def test_points_with_other_terms_or_steps_are_groups_of_their_own():
-    def point(step, **changed):
-        return types.SimpleNamespace(step=step, config=tiny.config(**changed))
-
-    printed = {"optimizer__weight_decay_in": "loss"}
-    points = [
-        *(point(0, loss__y=y) for y in (0.0, 0.1)),
-        *(point(0, loss__r=r) for r in (0.5, 1.0)),
-        point(4),
-        point(0, **printed),
-        point(0, **printed, optimizer__weight_decay=0.0),
-    ]
-    groups = population._groups(points)
-    assert [[points.index(p) for p in group] for group in groups] == [[0, 1, 6], [2, 3], [4], [5]]
 
 
 @pytest.mark.parametrize(

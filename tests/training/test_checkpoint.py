@@ -50,6 +50,20 @@ def test_state_comes_back_bit_for_bit(tmp_path, ema):
         np.testing.assert_array_equal(saved, wanted)
 
 
+def test_several_runs_of_a_process_save_at_once(tmp_path):
+    folders = [tmp_path / str(number) for number in range(8)]
+    with contextlib.ExitStack() as stack:
+        every = [stack.enter_context(contextlib.closing(Checkpoints(one))) for one in folders]
+        for step in (1, 2):
+            for number, checkpoints in enumerate(every):
+                checkpoints.save(step, make_state(10 * number + step), validation_map=0.5)
+        for number, checkpoints in enumerate(every):
+            for step in (1, 2):
+                state = make_state(10 * number + step)
+                restored = checkpoints.restore(step, state)
+                np.testing.assert_array_equal(restored.step, state.step)
+
+
 def test_saving_does_not_wait_for_the_disk_but_holds_its_own_copy(tmp_path):
     state = make_state(1)
     with contextlib.closing(Checkpoints(tmp_path)) as checkpoints:
