@@ -185,9 +185,9 @@ def count(
     levels = (1,) if method in OF_CLASSES else shared
     step = _step(used, query_label_QxC.shape[1], levels, devices)
     counts, started, queries = [], time.monotonic(), len(query_QxW)
+    rows = padded_rows(min(queries, query_block), 16)  # one shape, so one compilation
     for start in range(0, queries, query_block):
         stop = min(start + query_block, queries)
-        rows = padded_rows(stop - start, 16)
         common = (
             padded(words(query_QxW[start:stop]), rows),
             used.query_labels(padded(query_label_QxC[start:stop], rows)),

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from dsh_jax import retrieval
 from dsh_jax.codes import pack_bits
+from dsh_jax.retrieval import counting
 
 BITS = 12
 seeds = st.integers(0, 2**32 - 1)
@@ -129,6 +130,20 @@ def test_methods_agree_on_many_items(bits, classes):
             *arrays, bits=bits, method=method, query_block=24, database_block=1000
         )
         assert_same(found, wanted)
+
+
+def test_a_last_block_of_queries_takes_the_shape_of_the_others(monkeypatch):
+    shapes, add_up = [], counting._add_up
+
+    def seen(step, shape, *rest):
+        shapes.append(shape)
+        return add_up(step, shape, *rest)
+
+    monkeypatch.setattr(counting, "_add_up", seen)
+    rng = np.random.default_rng(0)
+    arrays = *random_rows(rng, 70), *random_rows(rng, 40)
+    assert_same(count(*arrays, method="scatter", query_block=32), count_by_loop(*arrays))
+    assert shapes == [(32, BITS + 1, 2)] * 3  # one compilation
 
 
 @pytest.mark.parametrize("method", ["scatter", "bit_planes", "all_codes"])
