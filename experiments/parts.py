@@ -39,18 +39,18 @@ RECIPE = "the recipe"
 ROWS = {
     RECIPE: {},
     "no whitening": {"model.whitening": 0},
-    "SGD, rate .1": {
+    "SGD at .1": {
         "optimizer.name": "sgd",
         "optimizer.learning_rate": 0.1,
         "optimizer.momentum": 0.9,
     },
-    "SGD, rate .4": {
+    "SGD at .4": {
         "optimizer.name": "sgd",
         "optimizer.learning_rate": 0.4,
         "optimizer.momentum": 0.9,
     },
-    "AdamW, rate .002": {"optimizer.name": "adamw", "optimizer.learning_rate": 2e-3},
-    "kernels of held norm, rate .12": {
+    "AdamW at .002": {"optimizer.name": "adamw", "optimizer.learning_rate": 2e-3},
+    "kernels of held norm at .12": {
         "optimizer.held_norms": True,
         "optimizer.learning_rate": 0.12,
     },
@@ -65,9 +65,9 @@ ROWS = {
     "no label smoothing": {"loss.label_smoothing": 0.0},
     "cosine schedule": {"optimizer.schedule": "cosine"},
     "one-cycle schedule": {"optimizer.schedule": "one_cycle", "optimizer.warmup": 0.25},
-    "average of weights, .99": {"training.ema_decay": 0.99},
+    "average of weights (.99)": {"training.ema_decay": 0.99},
     "batches of 250": {"training.batch_size": 250},
-    "batches of 1,000": {"training.batch_size": 1000},
+    "batches of 1000": {"training.batch_size": 1000},
     "one convolution a group": {"model.convs_per_group": (1, 1, 1, 1, 1)},
     "pool after the group": {"model.pool_after": "group"},
 }

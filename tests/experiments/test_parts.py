@@ -18,6 +18,7 @@ def flat(config):
 def test_each_row_changes_its_settings_alone(row):
     recipe = parts.config_of(cifar10.get_config("cpu"), parts.RECIPE)
     config = parts.config_of(cifar10.get_config("cpu"), row)
+    assert "," not in row  # of --rows
     for name, value in parts.ROWS[row].items():
         group, field = name.split(".")
         assert recipe[group][field] != value
