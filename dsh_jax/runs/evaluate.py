@@ -17,6 +17,7 @@ from dsh_jax.data import splits
 from dsh_jax.evaluation import results
 from dsh_jax.evaluation.encode import Encoded, encode_rows
 from dsh_jax.evaluation.results import Result
+from dsh_jax.methods import deep
 from dsh_jax.training import build, checkpoint
 from dsh_jax.training.writers import make_writer
 
@@ -53,8 +54,8 @@ class Evaluation:
       results: name of the database to Result, the protocol's own first, see `Split.databases`.
       encoded: `query`, and the name of each database, to its codes.
       rows: the same to its row numbers.
-      code: accuracy and code health of the queries, see `code_report`; `views` where an image had
-        several.
+      code: accuracy, where a classifier was trained, and code health of the queries, see
+        `code_report`; `views` where an image had several.
       bit_mean_K: each bit's mean over the queries.
       variables: the network's.
     """
@@ -140,6 +141,8 @@ def evaluate_run(config: ConfigDict, described: build.Run, workdir: epath.PathLi
     packed = {part: one.packed_NxW for part, one in encoded.items()}
     ranked = results.rank(packed, label, bits=bits)
     code, bit_mean_K = code_report(encoded["query"], bits=bits)
+    if "classifier" not in deep.trained_parts(config.method):
+        del code["accuracy"], code["accuracy_by_bits"]  # of a classifier as it started
     if config.evaluation.views > 1:
         code["views"] = float(config.evaluation.views)
     evaluation = Evaluation(step, ranked, encoded, rows, code, bit_mean_K, variables)

@@ -234,7 +234,8 @@ def report_run(
     # The accuracy beside the mAP, what is said of bits beside their figure.
     of_bits = dict(evaluation.code)
     for name in ("accuracy", "accuracy_by_bits"):
-        numbers[f"database={headline}"][name] = of_bits.pop(name)
+        if name in of_bits:
+            numbers[f"database={headline}"][name] = of_bits.pop(name)
     bits, database = config.model.bits, evaluation.encoded[headline].packed_NxW
     of_bits |= code_statistics.bit_statistics(
         codes.unpack_bits(query, bits), evaluation.encoded["query"].bcoding_NxK

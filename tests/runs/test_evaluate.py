@@ -12,7 +12,7 @@ from etils import epath
 from dsh_jax.data import splits
 from dsh_jax.evaluation import results
 from dsh_jax.evaluation.encode import Encoded
-from dsh_jax.runs import evaluate
+from dsh_jax.runs import evaluate, gallery
 from dsh_jax.training import build
 from dsh_jax.training.checkpoint import Checkpoints
 from dsh_jax.training.records import read_metrics
@@ -34,6 +34,14 @@ def test_best_checkpoint_is_evaluated_by_its_averages(evaluation, run, folder):
         state = checkpoints.restore(step, run.state_shapes(step))
     assert evaluation.step == step
     jax.tree.map(np.testing.assert_array_equal, evaluation.variables, state.ema)
+
+
+def test_a_classifier_that_no_method_trains_has_no_accuracy(run, folder, tmp_path):
+    copy = epath.Path(shutil.copytree(folder, tmp_path / "run"))
+    config = tiny.config(method="dch")
+    evaluation = evaluate.evaluate_run(config, run, copy)
+    assert not [name for name in evaluation.scalars() if "accuracy" in name]
+    assert epath.Path(gallery.report_run(config, run, evaluation, copy)).exists()
 
 
 def test_every_number_is_recorded_by_its_name(evaluation, folder):
