@@ -23,7 +23,7 @@ LESS = {
     "configs/mnist.py:semi": "configs/digits.py:smoke",
     "configs/folder.py": "configs/folder.py:smoke",
     "seed=0,1,2": "seed=0",
-    "--workdir=runs/semi-mnist": "--steps=20 --seeds=1 --workdir=runs/semi-mnist",
+    "--workdir=runs/semi-mnist": "--steps=20 --seeds=1 --rows=all --workdir=runs/semi-mnist",
 }
 NEEDS_DATA = ("configs/tables/mnist.py", "--on=configs/digits.py")  # the latter, a run on MNIST
 
