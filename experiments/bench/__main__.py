@@ -77,6 +77,7 @@ _CORES = flags.DEFINE_integer("cores", 1, "Idle cores for all sides of `retrieva
 _ITEMS = flags.DEFINE_integer("items", 100_000_000, "Codes, for `large`.", lower_bound=1)
 _QUERIES = flags.DEFINE_integer("queries", 1000, "Of a call, for `large`.", lower_bound=1)
 _WORKDIR = flags.DEFINE_string("workdir", None, "A run on RGB images, for `encode`.")
+_MODEL = flags.DEFINE_string("model", None, "An export of RGB images, in its place.")
 _IMAGES = flags.DEFINE_string("images", None, "Folder of JPEG files, for `encode`.")
 _TORCH_PYTHON = flags.DEFINE_string("torch_python", sys.executable, "A Python that has torch.")
 
@@ -115,7 +116,9 @@ def main(argv):
         "data": lambda: data.bench(_CONFIG.value, rounds=_ROUNDS.value, steps=_STEPS.value),
         "split": data.bench_split,
         "methods": lambda: methods.bench_methods(rounds=_ROUNDS.value),
-        "encode": lambda: encode.bench_run(_WORKDIR.value, _IMAGES.value, rounds=_ROUNDS.value),
+        "encode": lambda: encode.bench_run(
+            _WORKDIR.value, _MODEL.value, _IMAGES.value, rounds=_ROUNDS.value
+        ),
         "accuracy": accuracy.bench_accuracy,
         "large": lambda: large.bench_sizes(_ITEMS.value, _QUERIES.value),
         "processes": lambda: host.bench_processes(steps=_STEPS.value, rounds=_ROUNDS.value),

@@ -24,24 +24,30 @@ from dsh_jax.data.images import FileImages
 from dsh_jax.runs import exported
 
 
-def bench_run(workdir: str | None, images: str | None, *, rounds: int) -> dict[str, float]:
-    """Return what `bench_encode` measures of a run and a folder of images.
+def bench_run(
+    workdir: str | None, model: str | None, images: str | None, *, rounds: int
+) -> dict[str, float]:
+    """Return what `bench_encode` measures of a run or an export, and a folder of images.
 
     Args:
       workdir: of the run.
+      model: folder of the export, in place of a run.
       images: folder of JPEG files.
       rounds: measurements of each side.
 
     Raises:
       ValueError: where one is missing, or there are no images.
     """
-    if not workdir or not images:
-        raise ValueError("encode needs --workdir, of a run, and --images, a folder of JPEG files.")
+    if bool(workdir) == bool(model) or not images:
+        raise ValueError(
+            "encode needs --workdir, of a run, or --model, of an export, and --images, a folder of "
+            "JPEG files."
+        )
     names, _ = file_names.of_folder(pathlib.Path(images))
     if not names:
         raise ValueError(f"--images={images} has no images in it: pass a folder of JPEG files.")
-    return bench_encode(exported.of_run(*exported.open_run(workdir), workdir), images, names,
-                        rounds=rounds)  # fmt: skip
+    encoder = exported.open_encoder(workdir=workdir, model=model)
+    return bench_encode(encoder, images, names, rounds=rounds)
 
 
 def bench_encode(
