@@ -6,10 +6,10 @@ python -m experiments.parts --config=configs/cifar10.py:cpu --rows="the recipe,n
   --workdir=runs/parts
 
 A row's step is timed first, then it is trained for as many steps as --seconds hold: on a CPU
-seconds of the processor, all cores counted together, so that other programs do not count. What is
-shown is of validation rows; no query is read. The same command goes on where it was stopped, and
-prints the table of all rows that are done in the folder; several may work in it, each with other
---rows.
+seconds of the processor, all cores counted together, of which other programs still take a tenth by
+turns: leave it alone. What is shown is of validation rows; no query is read. The same command goes
+on where it was stopped, each row for the steps that it began with, and prints the table of all rows
+that are done in the folder; several may work in it, each with other --rows.
 """
 
 import json
@@ -115,7 +115,9 @@ def train_row(base: ConfigDict, folder: epath.Path, row: str, seconds: float) ->
         if not plan.exists():
             step = seconds_a_step(config)
             length = {"row": row, "seconds": step, "steps": max(1, round(seconds / step))}
-            plan.write_text(json.dumps(length))
+            draft = folder / "plan.draft"
+            draft.write_text(json.dumps(length))
+            draft.rename(plan)
         set_steps(config, json.loads(plan.read_text())["steps"])
     complete = train.train(config, folder / "run")
     jax.clear_caches()

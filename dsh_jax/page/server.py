@@ -44,8 +44,16 @@ def serving(app: Callable[..., Any], listening: socket.socket) -> Iterator[threa
 
     Yields:
       The thread that serves; it ends with the block.
+
+    Raises:
+      ValueError: where uvicorn is missing.
     """
-    import uvicorn
+    try:
+        import uvicorn
+    except ImportError as error:
+        raise ValueError(
+            f"uvicorn cannot be imported ({error}): pip install -e .[serve]"
+        ) from error
 
     config = uvicorn.Config(
         app,

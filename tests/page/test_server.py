@@ -2,6 +2,7 @@
 
 import contextlib
 import socket
+import sys
 import time
 
 import pytest
@@ -39,6 +40,16 @@ def test_a_port_that_is_taken_is_said():
             pass
     with pytest.raises(ValueError, match=r"cannot listen at 203\.0\.113\.9"):
         server.listen("203.0.113.9", 0)  # an address for documentation
+
+
+def test_a_missing_package_is_said(monkeypatch):
+    monkeypatch.setitem(sys.modules, "uvicorn", None)
+    with (
+        server.listen("127.0.0.1", 0) as listening,
+        pytest.raises(ValueError, match=r"uvicorn .*: pip install -e .\[serve\]"),
+        server.serving(hello, listening),
+    ):
+        pytest.fail("it serves")
 
 
 def test_connections_beyond_the_limit_are_closed_and_silent_ones_end(monkeypatch):
