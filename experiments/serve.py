@@ -102,6 +102,7 @@ def main(argv):
         opening.say(words)
 
     with (
+        contextlib.suppress(KeyboardInterrupt),
         console.clear_errors(),
         server.listen(_HOST.value, _PORT.value) as listening,
         server.serving(opening, listening) as thread,
@@ -122,8 +123,7 @@ def main(argv):
         warm_up(asked)
         opening.page = page
         say("Ready.")
-        with contextlib.suppress(KeyboardInterrupt):
-            thread.join()
+        thread.join()
 
 
 if __name__ == "__main__":
