@@ -12,20 +12,12 @@ on where it was stopped, each row for the steps that it began with, and prints t
 that are done in the folder; several may work in it, each with other --rows.
 """
 
-import json
-import time
-
-import jax
 from absl import app, flags
 from etils import epath
-from ml_collections import ConfigDict, config_flags
+from ml_collections import config_flags
 
-from dsh_jax import parallel
-from dsh_jax.runs import train
+from dsh_jax.runs import parts
 from dsh_jax.sweeps.comparison import to_markdown
-from dsh_jax.training import build
-from dsh_jax.training.lock import locked
-from dsh_jax.training.records import read_metrics
 from experiments import compiled, console, memory
 
 _CONFIG = config_flags.DEFINE_config_file("config", None, "E.g. configs/cifar10.py:cpu.")
@@ -33,115 +25,6 @@ _WORKDIR = flags.DEFINE_string("workdir", None, "Folder of the trainings.")
 _SECONDS = flags.DEFINE_float("seconds", 300, "Of each training, without its start.", 0.1)
 _ROWS = flags.DEFINE_list("rows", None, "Some of the table's rows; all without it.")
 flags.mark_flags_as_required(["config", "workdir"])
-
-TIMED = 12  # steps that are timed, after one that compiles
-RECIPE = "the recipe"
-ROWS = {
-    RECIPE: {},
-    "no whitening": {"model.whitening": 0},
-    "SGD at .1": {
-        "optimizer.name": "sgd",
-        "optimizer.learning_rate": 0.1,
-        "optimizer.momentum": 0.9,
-    },
-    "SGD at .4": {
-        "optimizer.name": "sgd",
-        "optimizer.learning_rate": 0.4,
-        "optimizer.momentum": 0.9,
-    },
-    "AdamW at .002": {"optimizer.name": "adamw", "optimizer.learning_rate": 2e-3},
-    "kernels of held norm at .12": {
-        "optimizer.held_norms": True,
-        "optimizer.learning_rate": 0.12,
-    },
-    "norm momentum .9": {"model.norm_momentum": 0.9},
-    "norms with factors": {"model.norm_scale": True},
-    "norm before the pool": {"model.pool_before_norm": False},
-    "ReLU": {"model.nonlinearity": "relu"},
-    "He initialisation": {"model.kernel_init": "he"},
-    "shifts filled with zeros": {"augment.shift_border": "zeros"},
-    "flips at random": {"augment.flip_by_epoch": False},
-    "cutout of 8": {"augment.cutout": 8},
-    "no label smoothing": {"loss.label_smoothing": 0.0},
-    "cosine schedule": {"optimizer.schedule": "cosine"},
-    "one-cycle schedule": {"optimizer.schedule": "one_cycle", "optimizer.warmup": 0.25},
-    "average of weights (.99)": {"training.ema_decay": 0.99},
-    "batches of 250": {"training.batch_size": 250},
-    "batches of 1000": {"training.batch_size": 1000},
-    "one convolution a group": {"model.convs_per_group": (1, 1, 1, 1, 1)},
-    "pool after the group": {"model.pool_after": "group"},
-}
-
-
-def config_of(base: ConfigDict, row: str) -> ConfigDict:
-    """Return the config of a row, of no length yet."""
-    config = base.copy_and_resolve_references()
-    config.update_from_flattened_dict(ROWS[row])
-    config.training.autoencoder_epochs = config.training.hashing_epochs = 0.0
-    config.evaluation.validate_every_epochs = 0.0
-    set_steps(config, TIMED + 1)
-    return config
-
-
-def set_steps(config: ConfigDict, steps: int) -> None:
-    """Set how long the training is; the rate falls over all of it."""
-    config.training.hashing_steps = config.evaluation.validate_every_steps = steps
-
-
-def seconds_a_step(config: ConfigDict) -> float:
-    """Return how long a step takes, on a CPU in seconds of the processor."""
-    clock = time.process_time if jax.default_backend() == "cpu" else time.perf_counter
-    run = build.build(config)
-    (stage,) = run.stages
-    state = run.initial_state()
-    state = state.replace(opt_state=stage.optimizer.init(state.params))
-    state, batch = parallel.replicate_everywhere(state), next(run.batches(stage, 0))
-    batch = next(parallel.prefetch([batch]))
-    state, metrics = stage.step(state, batch)
-    jax.block_until_ready(metrics)
-    started = clock()
-    for _ in range(TIMED):
-        state, metrics = stage.step(state, batch)
-        jax.block_until_ready(metrics)
-    return (clock() - started) / TIMED
-
-
-def train_row(base: ConfigDict, folder: epath.Path, row: str, seconds: float) -> bool:
-    """Train a row, or what is missing of it; return whether it is complete."""
-    folder.mkdir(parents=True, exist_ok=True)
-    config = config_of(base, row)
-    with locked(folder / "plan"):
-        plan = folder / "plan.json"
-        if not plan.exists():
-            step = seconds_a_step(config)
-            length = {"row": row, "seconds": step, "steps": max(1, round(seconds / step))}
-            draft = folder / "plan.draft"
-            draft.write_text(json.dumps(length))
-            draft.rename(plan)
-        set_steps(config, json.loads(plan.read_text())["steps"])
-    complete = train.train(config, folder / "run")
-    jax.clear_caches()
-    return complete
-
-
-def table(base: ConfigDict, workdir: epath.Path) -> list[list[str]]:
-    """Return the rows that are done, best first, as cells."""
-    found = []
-    for plan in workdir.glob("*/plan.json"):
-        planned = json.loads(plan.read_text())
-        for record in read_metrics(plan.parent / "run" / "metrics.jsonl"):
-            if record["step"] == planned["steps"] and "valid/map" in record:
-                found.append(planned | record)
-    recipe = next((one["valid/map"] for one in found if one["row"] == RECIPE), None)
-    cells = [["row", "validation mAP", "gain", "accuracy", "steps", "ms an image"]]
-    for one in sorted(found, key=lambda one: -one["valid/map"]):
-        images = config_of(base, one["row"]).training.batch_size
-        score = one["valid/map"]
-        gain = "" if recipe is None or one["row"] == RECIPE else f"{score - recipe:+.4f}"
-        accuracy = f"{one['valid/accuracy']:.4f}"
-        speed = f"{1000 * one['seconds'] / images:.2f}"
-        cells.append([one["row"], f"{score:.4f}", gain, accuracy, f"{one['steps']:,}", speed])
-    return cells
 
 
 def main(argv):
@@ -155,16 +38,16 @@ def main(argv):
                 f"training.mode is {base.training.mode}: a recipe of one stage is taken apart, "
                 "pass --config.training.mode=joint"
             )
-        rows = _ROWS.value or list(ROWS)
-        if unknown := [row for row in rows if row not in ROWS]:
-            raise ValueError(f"--rows has {unknown[0]!r}; known: {'; '.join(ROWS)}")
+        rows = _ROWS.value or list(parts.ROWS)
+        if unknown := [row for row in rows if row not in parts.ROWS]:
+            raise ValueError(f"--rows has {unknown[0]!r}; known: {'; '.join(parts.ROWS)}")
         compiled.keep(workdir)
         for row in rows:
             folder = workdir / "".join(c if c.isalnum() else "-" for c in row)
-            if not train_row(base, folder, row, _SECONDS.value):
+            if not parts.train_row(base, folder, row, _SECONDS.value):
                 print("\nstopped; the same command goes on", flush=True)
                 return console.REQUEUE
-        print("\n" + to_markdown(table(base, workdir)))
+        print("\n" + to_markdown(parts.table(base, workdir)))
     return 0
 
 
