@@ -5,11 +5,11 @@ python -m experiments.parts --config=configs/cifar10.py:cpu --config.model.width
 python -m experiments.parts --config=configs/cifar10.py:cpu --rows="the recipe,no whitening" \
   --workdir=runs/parts
 
-A row's step is timed first, then it is trained for as many steps as --seconds hold: on a CPU
-seconds of the processor, all cores counted together, of which other programs still take a tenth by
-turns: leave it alone. What is shown is of validation rows; no query is read. The same command goes
-on where it was stopped, each row for the steps that it began with, and prints the table of all rows
-that are done in the folder; several may work in it, each with other --rows.
+A row's step is timed first, the quickest of twelve, then it is trained for as many steps as
+--seconds hold: on a CPU seconds of the processor, all cores counted together. What is shown is of
+validation rows; no query is read. The same command goes on where it was stopped, each row for the
+steps that it began with, and prints the table of all rows that are done in the folder; several may
+work in it, each with other --rows.
 """
 
 from absl import app, flags
