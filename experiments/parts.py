@@ -1,15 +1,14 @@
 """What each part of a recipe is worth: trainings of equal time, each without one part.
 
 python -m experiments.parts --config=configs/cifar10.py:cpu --config.model.width=0.25 \
-  --seconds=300 --workdir=runs/parts
+  --steps=300 --workdir=runs/parts
 python -m experiments.parts --config=configs/cifar10.py:cpu --rows="the recipe,no whitening" \
   --workdir=runs/parts
 
-A row's step is timed first, the quickest of twelve, then it is trained for as many steps as
---seconds hold: on a CPU seconds of the processor, all cores counted together. What is shown is of
-validation rows; no query is read. The same command goes on where it was stopped, each row for the
-steps that it began with, and prints the table of all rows that are done in the folder; several may
-work in it, each with other --rows.
+A row's step is timed first, in turns with the recipe's own; then the row is trained for as many as
+take the time of --steps of the recipe. What is shown is of validation rows; no query is read. The
+same command goes on where it was stopped, each row for the steps that it began with, and prints the
+table of all rows that are done in the folder; several may work in it, each with other --rows.
 """
 
 from absl import app, flags
@@ -22,7 +21,7 @@ from experiments import compiled, console, memory
 
 _CONFIG = config_flags.DEFINE_config_file("config", None, "E.g. configs/cifar10.py:cpu.")
 _WORKDIR = flags.DEFINE_string("workdir", None, "Folder of the trainings.")
-_SECONDS = flags.DEFINE_float("seconds", 300, "Of each training, without its start.", 0.1)
+_STEPS = flags.DEFINE_integer("steps", 300, "Of the recipe; the time of each row.", 1)
 _ROWS = flags.DEFINE_list("rows", None, "Some of the table's rows; all without it.")
 flags.mark_flags_as_required(["config", "workdir"])
 
@@ -44,10 +43,10 @@ def main(argv):
         compiled.keep(workdir)
         for row in rows:
             folder = workdir / "".join(c if c.isalnum() else "-" for c in row)
-            if not parts.train_row(base, folder, row, _SECONDS.value):
+            if not parts.train_row(base, folder, row, _STEPS.value):
                 print("\nstopped; the same command goes on", flush=True)
                 return console.REQUEUE
-        print("\n" + to_markdown(parts.table(base, workdir)))
+        print("\n" + to_markdown(parts.table(workdir)))
     return 0
 
 
