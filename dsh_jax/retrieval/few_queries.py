@@ -1,30 +1,42 @@
-"""The k nearest items of a few queries, by numpy on the host: no dispatch, padding or compilation.
+"""The k nearest items by numpy on the host, a query at a time: no dispatch and no compilation.
 
-One pass over the words finds every distance. The k-th of the least distances of groups is a limit
-that k items keep; whatever keeps it is sorted.
+For a few queries, and for many where k is a large part of the items. One pass over the words finds
+every distance. The k-th of the least distances of groups, or what a sample says, is a limit that k
+items keep; whatever keeps it is sorted.
 """
 
 from __future__ import annotations
 
+import math
+import time
+
 import numpy as np
+
+from dsh_jax.progress import log_progress
 
 WORD = np.dtype("<u8")
 MOST_PAIRS = 1 << 18  # up to which a query's pass takes less than a dispatch to the devices
+LARGE = 128  # from one item in so many on, for any number of queries, k is large
 GROUP = 32  # items to a group, which lie R / 32 apart: the least of each is one vector operation
+FEW = 256  # from one item in so many on, k is found by a sample instead
+SAMPLE = 1024  # items of it
 
 
-def is_faster(queries: int, items: int, platform: str) -> bool:
+def is_faster(queries: int, items: int, k: int, platform: str, devices: int) -> bool:
     """Return whether a search on the host was faster, where that was measured.
 
     Args:
       queries: Q.
       items: R.
+      k: how many to find.
       platform: "cpu" or another, of the devices.
+      devices: that would share the work otherwise.
 
     Returns:
       False on other platforms, to which the database is brought anyway.
     """
-    return platform == "cpu" and 0 < queries * items <= MOST_PAIRS
+    is_large = LARGE * k >= devices * items
+    return platform == "cpu" and queries > 0 and (queries * items <= MOST_PAIRS or is_large)
 
 
 def arrange(packed_RxW: np.ndarray) -> np.ndarray:
@@ -57,12 +69,14 @@ def nearest(query_QxW: np.ndarray, word_VxR: np.ndarray, k: int) -> tuple[np.nda
     """
     query_VxQ = arrange(query_QxW)
     distance_Qxk, index_Qxk = np.empty((2, len(query_QxW), k), np.int32)
+    started = time.monotonic()
     for q, query_V in enumerate(query_VxQ.T if k else ()):
         distance_R = _distances(query_V, word_VxR)
         near_N = _within_limit(distance_R, k)
         order_k = np.argsort(distance_R[near_N], kind="stable")[:k]
         index_Qxk[q] = near_N[order_k]
         distance_Qxk[q] = distance_R[index_Qxk[q]]
+        log_progress("searching", (q + 1) / len(query_QxW), started)
     return distance_Qxk, index_Qxk
 
 
@@ -78,9 +92,9 @@ def _distances(query_V, word_VxR):
 
 def _within_limit(distance_R, k):
     """At least k items, increasing: all that are as near as a limit, the k nearest among them."""
+    if FEW * k > len(distance_R):
+        return _within_guess(distance_R, k)
     groups = len(distance_R) // GROUP
-    if k > groups:
-        return np.flatnonzero(distance_R <= np.partition(distance_R, k - 1)[k - 1])
     rest = GROUP * groups
     grouped_IxG = distance_R[:rest].reshape(GROUP, groups)
     least_G = grouped_IxG.min(axis=0)
@@ -89,3 +103,16 @@ def _within_limit(distance_R, k):
     item_M, place_M = (grouped_IxG.take(near_N, axis=1) <= limit).nonzero()
     rest_M = (distance_R[rest:] <= limit).nonzero()[0]
     return np.concatenate([item_M * groups + near_N[place_M], rest_M + rest])
+
+
+def _within_guess(distance_R, k):
+    """The same for a larger k: a sample knows about where the k-th is."""
+    sample_S = np.sort(distance_R[:: -(-len(distance_R) // SAMPLE)])
+    rank = k * len(sample_S) / len(distance_R)
+    rank = math.ceil(rank + 2 * math.sqrt(rank))
+    limit, wider = int(sample_S[min(rank, len(sample_S) - 1)]), 1
+    near_N = np.flatnonzero(distance_R <= limit)
+    while len(near_N) < k:
+        limit, wider = limit + wider, 2 * wider
+        near_N = np.flatnonzero(distance_R <= limit)
+    return near_N

@@ -98,8 +98,8 @@ class Index:
         Args:
           query_QxW: packed codes, uint8 from `pack_bits`.
           k: how many items to return, 1 to R.
-          method: "host" (numpy, for few queries), "groups" (up to 128 bits), "direct", "gpu", or
-            the fastest by "auto".
+          method: "host" (numpy, for few queries or a large k), "groups" (up to 128 bits),
+            "direct", "gpu", or the fastest by "auto".
           query_block: queries in work at a time, but for "host"; memory grows with it.
           pad: whether k may be above R: then index -1 at distance 2^31 - 1 stands for what is not
             there, as FAISS has it.
@@ -139,9 +139,10 @@ class Index:
         """The k nearest of this process's rows, all of them if they are fewer."""
         items, platform = len(self._own_RxW), self.devices[0].platform
         k = min(k, items)
-        if method == "host" or (
-            method == "auto" and few_queries.is_faster(len(query_QxW), items, platform)
-        ):
+        work = len(query_QxW), items, k
+        if method == "auto" and few_queries.is_faster(*work, platform, len(self.devices)):
+            method = "host"
+        if method == "host":
             (word_VxR,) = self._hold("words", lambda: [few_queries.arrange(self._own_RxW)])
             return few_queries.nearest(query_QxW, word_VxR, k)
         kernel = nearest.kernel_of(method, len(self), 8 * query_QxW.shape[1], platform)

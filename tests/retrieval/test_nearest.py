@@ -69,6 +69,25 @@ def test_a_few_queries_find_whatever_ties():
     assert (distance == 320).all()
 
 
+@pytest.mark.parametrize("k", [40, 3000, 19_999, 20_000])
+@pytest.mark.parametrize("kind", ["random", "sorted", "only the sample is near", "two distances"])
+def test_a_large_k_is_found_on_the_host(kind, k):
+    rng = np.random.default_rng(0)
+    query, database = random_codes(rng, 20, 6), random_codes(rng, 20_000, 6)
+    if kind == "sorted":
+        order = np.unpackbits(database ^ query[0], axis=1).sum(axis=1).argsort(kind="stable")
+        database = database[order]
+    elif kind == "only the sample is near":
+        database[:], query[:] = 255, 0
+        database[::20] = 0
+    elif kind == "two distances":
+        database[:] = 0
+        database[::3] = 1
+    assert few_queries.is_faster(20, 20_000, k, "cpu", 1) == (k >= 20_000 / few_queries.LARGE)
+    found = retrieval.search(query, database, k, method="host")
+    assert_is_a_stable_sort(found, query, database, k)
+
+
 def test_a_database_larger_than_the_devices_hold_goes_in_parts(monkeypatch):
     monkeypatch.setattr(nearest, "SHARD", 700)
     rng = np.random.default_rng(0)
