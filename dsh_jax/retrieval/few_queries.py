@@ -100,6 +100,8 @@ def _within_limit(distance_R, k):
     least_G = grouped_IxG.min(axis=0)
     limit = np.partition(least_G, k - 1)[k - 1]
     near_N = np.flatnonzero(least_G <= limit)
+    if 4 * len(near_N) > groups:  # as codes that repeat have it
+        return np.flatnonzero(distance_R <= limit)
     item_M, place_M = (grouped_IxG.take(near_N, axis=1) <= limit).nonzero()
     rest_M = (distance_R[rest:] <= limit).nonzero()[0]
     return np.concatenate([item_M * groups + near_N[place_M], rest_M + rest])
