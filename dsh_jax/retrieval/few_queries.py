@@ -7,7 +7,6 @@ items keep; whatever keeps it is sorted.
 
 from __future__ import annotations
 
-import math
 import time
 
 import numpy as np
@@ -108,13 +107,15 @@ def _within_limit(distance_R, k):
 
 
 def _within_guess(distance_R, k):
-    """The same for a larger k: a sample knows about where the k-th is."""
-    sample_S = np.sort(distance_R[:: -(-len(distance_R) // SAMPLE)])
-    rank = k * len(sample_S) / len(distance_R)
-    rank = math.ceil(rank + 2 * math.sqrt(rank))
-    limit, wider = int(sample_S[min(rank, len(sample_S) - 1)]), 1
-    near_N = np.flatnonzero(distance_R <= limit)
-    while len(near_N) < k:
-        limit, wider = limit + wider, 2 * wider
-        near_N = np.flatnonzero(distance_R <= limit)
-    return near_N
+    """The same for a larger k: a sample knows about where the k-th is, counts find its distance."""
+    sample_S = np.sort(distance_R[:: -(-len(distance_R) // SAMPLE)], kind="stable")  # by radix
+    limit, step = int(sample_S[(k - 1) * len(sample_S) // len(distance_R)]), 1
+
+    def holds_k(limit):
+        return np.count_nonzero(distance_R <= limit) >= k
+
+    while not holds_k(limit):
+        limit, step = limit + step, 2 * step
+    while holds_k(limit - 1):
+        limit -= 1
+    return np.flatnonzero(distance_R <= limit)
