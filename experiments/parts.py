@@ -7,9 +7,12 @@ python -m experiments.parts --config=configs/cifar10.py:cpu --rows="the recipe,n
 
 A row's step is timed first, in turns with the recipe's own; then the row is trained for as many as
 take the time of --steps of the recipe. What is shown is of validation rows; no query is read. The
-same command goes on where it was stopped, each row for the steps that it began with, and prints the
-table of all rows that are done in the folder; several may work in it, each with other --rows.
+same command goes on where it was stopped, each row for the steps that it began with, and after each
+prints the table of all rows that are done in the folder; several may work in it, with other --rows.
 """
+
+import os
+import sys
 
 from absl import app, flags
 from etils import epath
@@ -41,12 +44,14 @@ def main(argv):
         if unknown := [row for row in rows if row not in parts.ROWS]:
             raise ValueError(f"--rows has {unknown[0]!r}; known: {'; '.join(parts.ROWS)}")
         compiled.keep(workdir)
-        for row in rows:
-            folder = workdir / "".join(c if c.isalnum() else "-" for c in row)
-            if not parts.train_row(base, folder, row, _STEPS.value):
-                print("\nstopped; the same command goes on", flush=True)
-                return console.REQUEUE
-        print("\n" + to_markdown(parts.table(workdir)))
+        row, *others = rows
+        folder = workdir / "".join(c if c.isalnum() else "-" for c in row)
+        if not parts.train_row(base, folder, row, _STEPS.value):
+            print("\nstopped; the same command goes on", flush=True)
+            return console.REQUEUE
+        print("\n" + to_markdown(parts.table(workdir)), flush=True)
+        if others:  # in a program that starts anew: what is kept of a row's memory fits no other
+            os.execv(sys.executable, [*sys.orig_argv, f"--rows={','.join(others)}"])
     return 0
 
 
