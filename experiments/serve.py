@@ -88,12 +88,18 @@ def warm_up(asked: Lookup) -> None:
         asked.decode(image)
 
 
+def end_at_once(*_) -> None:
+    """End, with nothing to save: an exception would be swallowed by some imports."""
+    os._exit(0)
+
+
 def main(argv):
     if len(argv) > 1:
         raise app.UsageError(f"unknown arguments: {argv[1:]}")
     console.quiet()
     warnings.simplefilter("error", Image.DecompressionBombWarning)  # it becomes a reason
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, end_at_once)
     names = callers.own_names(_HOST.value, set(_NAMES.value))
     opening = Opening(folder().name, names)
 
@@ -123,6 +129,9 @@ def main(argv):
         warm_up(asked)
         opening.page = page
         say("Ready.")
+        # From here on, answers that are under way get a second.
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+        signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
         thread.join()
 
 
