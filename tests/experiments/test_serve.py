@@ -272,6 +272,14 @@ def test_who_comes_early_sees_what_is_waited_for(folder, images, browser, tmp_pa
         assert text(browser, "#pictures").startswith(NAMES[2])
 
 
+def test_ctrl_c_ends_it_while_it_reads(folder, images, tmp_path):
+    with starting(folder, tmp_path, f"--index={images / 'codes.npz'}") as (_, process):
+        process.send_signal(signal.SIGINT)
+        _, errors = process.communicate(timeout=100)
+        assert process.returncode == 0
+        assert "Traceback" not in errors
+
+
 def test_a_phone_needs_no_scrolling_to_the_side(folder, images, browser, tmp_path):
     with serving(folder, tmp_path, f"--index={images / 'codes.npz'}") as (url, _):
         browser.set_window_size(500, 800)  # no window is narrower: the page within it is
