@@ -4,6 +4,7 @@ import json
 import time
 
 import jax
+import numpy as np
 from etils import epath
 from ml_collections import ConfigDict
 
@@ -73,6 +74,8 @@ def step_of(config: ConfigDict):
     (stage,) = run.stages
     state = run.initial_state()
     state = state.replace(opt_state=stage.optimizer.init(state.params))
+    # Copies: parameters and their averages are one buffer at first, which cannot be donated twice.
+    state = jax.tree.map(np.array, jax.device_get(state))
     state, batch = parallel.replicate_everywhere(state), next(run.batches(stage, 0))
     batch = next(parallel.prefetch([batch]))
 
