@@ -12,7 +12,7 @@ from commands import ROOT, SMALL
 @pytest.mark.slow
 def test_kept_programs_shorten_a_start():
     small = [f"--config.{name}={value}" for name, value in SMALL.items()]
-    asked = ["--config=configs/digits.py:smoke", *small, "--rounds=1", "--points=2", "--steps=2"]
+    asked = ["--config=configs/digits.py:smoke", *small, "--rounds=1", "--points=0"]
     environment = {k: v for k, v in os.environ.items() if not k.startswith("JAX_")}
     done = subprocess.run(
         [sys.executable, "-m", "experiments.bench.start", *asked],
@@ -24,7 +24,5 @@ def test_kept_programs_shorten_a_start():
         "first step, no folder, s",
         "first step, empty folder, s",
         "first step, filled folder, s",
-        "sweep, no folder, s",
-        "sweep, empty folder, s",
     }
     assert min(found.values()) > 0
