@@ -112,8 +112,6 @@ def get_config(variant: str = "intended"):
 def fast(config):
     """Set the recipe for few epochs, one or two hours of two cores, and what suits photographs."""
     recipes.few_epochs(config)
-    config.model.convs_per_group = (2, 2, 2, 2, 2)
-    config.model.pool_after = "first"
     config.model.fc_dim = 512
     config.model.conv_precision = "bfloat16"
     config.augment.shift = 2

@@ -6,7 +6,6 @@ from ml_collections import ConfigDict
 def few_epochs(config: ConfigDict) -> None:
     """Set a recipe for few epochs, after Jordan's of 2024, in which parts were left out."""
     config.model.pool_before_norm = True
-    config.model.whitening = 2
     config.model.nonlinearity = "gelu"
     config.model.norm_momentum = 0.6
     config.model.norm_scale = False
@@ -14,7 +13,8 @@ def few_epochs(config: ConfigDict) -> None:
     config.optimizer.name = "muon"
     config.optimizer.schedule = "linear"
     config.optimizer.warmup = 0.0
-    config.optimizer.learning_rate = 0.24
+    config.optimizer.held_norms = True
+    config.optimizer.learning_rate = 0.12
     config.optimizer.adam_learning_rate = 4e-3
     config.optimizer.momentum = 0.6
 
@@ -26,7 +26,7 @@ def three_groups(config: ConfigDict) -> None:
     """
     config.model.filters = (64, 256, 256)
     config.model.convs_per_group = (2, 2, 2)
+    config.model.pool_after = "first"
     config.model.pools = 3
+    config.model.whitening = 2
     config.model.global_pool = True
-    config.optimizer.held_norms = True
-    config.optimizer.learning_rate = 0.12

@@ -2,7 +2,7 @@
 
 python -m experiments.parts --config=configs/cifar10.py:cpu --config.model.width=0.25 \
   --steps=300 --workdir=runs/parts
-python -m experiments.parts --config=configs/cifar10.py:cpu --rows="the recipe,no whitening" \
+python -m experiments.parts --config=configs/cifar10.py:cpu --rows="the recipe,whitening" \
   --workdir=runs/parts
 
 A row's step is timed first, in turns with the recipe's own; then the row is trained for as many as

@@ -16,23 +16,20 @@ from dsh_jax.training.records import read_metrics
 
 TIMED = 12  # steps that are timed, the first of which compiles
 RECIPE = "the recipe"
+SGD = {"optimizer.name": "sgd", "optimizer.held_norms": False, "optimizer.momentum": 0.9}
 ROWS = {
     RECIPE: {},
-    "no whitening": {"model.whitening": 0},
-    "SGD at .1": {
-        "optimizer.name": "sgd",
-        "optimizer.learning_rate": 0.1,
-        "optimizer.momentum": 0.9,
+    "whitening": {"model.whitening": 2},
+    "SGD at .1": {**SGD, "optimizer.learning_rate": 0.1},
+    "SGD at .4": {**SGD, "optimizer.learning_rate": 0.4},
+    "AdamW at .002": {
+        "optimizer.name": "adamw",
+        "optimizer.held_norms": False,
+        "optimizer.learning_rate": 2e-3,
     },
-    "SGD at .4": {
-        "optimizer.name": "sgd",
-        "optimizer.learning_rate": 0.4,
-        "optimizer.momentum": 0.9,
-    },
-    "AdamW at .002": {"optimizer.name": "adamw", "optimizer.learning_rate": 2e-3},
-    "kernels of held norm at .12": {
-        "optimizer.held_norms": True,
-        "optimizer.learning_rate": 0.12,
+    "kernels not held at .24": {
+        "optimizer.held_norms": False,
+        "optimizer.learning_rate": 0.24,
     },
     "norm momentum .9": {"model.norm_momentum": 0.9},
     "norms with factors": {"model.norm_scale": True},
@@ -48,8 +45,10 @@ ROWS = {
     "average of weights (.99)": {"training.ema_decay": 0.99},
     "batches of 250": {"training.batch_size": 250},
     "batches of 1000": {"training.batch_size": 1000},
-    "one convolution a group": {"model.convs_per_group": (1, 1, 1, 1, 1)},
-    "pool after the group": {"model.pool_after": "group"},
+    "two convolutions a group": {
+        "model.convs_per_group": (2, 2, 2, 2, 2),
+        "model.pool_after": "first",
+    },
 }
 
 

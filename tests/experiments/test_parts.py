@@ -21,4 +21,4 @@ def test_the_command_trains_what_is_missing(tmp_path):
     assert other["steps"] == max(1, round(3 / other["cost"]))
     bad = command("parts", *flags, "--rows=the recipe,dropout")
     assert bad.returncode == 1
-    assert "--rows has 'dropout'; known: the recipe; no whitening" in bad.stderr
+    assert "--rows has 'dropout'; known: the recipe; whitening" in bad.stderr
