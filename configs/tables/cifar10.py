@@ -2,8 +2,7 @@
 
 Rows without suffix hash GIST descriptors of 512 numbers. The deep rows have the network of
 configs/cifar10.py:modern and want a GPU; `deep_cpu` has the paper's five deep rows, and DHS from
-the labels alone, with the recipe for two cores: 30,000 images a run, about 9 minutes of one core
-with AVX2 alone, half of them compilation and encoding:
+the labels alone, with the recipe for two cores: 30,000 images a run, 120 steps of 250:
   python -m experiments.tables --config=configs/tables/cifar10.py:deep_cpu \\
     --workdir=runs/tables-cifar10-deep
 `pretrained` has rows that are not in the paper, on features of EfficientNet-Lite2, which knows
@@ -27,9 +26,9 @@ PRETRAINED = (
 DEEP_CPU = ("DHS", "SSDH", "DRSCH", "NINH", "CNNH", "DHS, labels alone")
 # DHS among few labels, as configs/cifar10.py:semi_cpu has it, in as many images as the other rows.
 UNLABELLED = (
-    ("semi.labels_first_steps", 30),
-    ("training.hashing_steps", 45),
-    ("evaluation.validate_every_steps", 45),
+    ("semi.labels_first_steps", 60),
+    ("training.hashing_steps", 90),
+    ("evaluation.validate_every_steps", 90),
     ("training.labelled_share", 0.5),
     ("training.ema_decay", 0.99),
     ("semi.pseudo_label", 1.0),
@@ -55,10 +54,11 @@ def get_config(variant: str = "full") -> ConfigDict:
         config.seeds = 1
         config.rows = tuple(row for row in mnist.ROWS if row[0] in DEEP_CPU)
         config.deep = (
+            ("training.batch_size", 250),
             ("training.hashing_epochs", 0.0),
-            ("training.hashing_steps", 60),
+            ("training.hashing_steps", 120),
             ("evaluation.validate_every_epochs", 0.0),
-            ("evaluation.validate_every_steps", 60),
+            ("evaluation.validate_every_steps", 120),
         )
         config.unlabelled = (("DHS", UNLABELLED), ("SSDH", (("training.labelled_share", 0.5),)))
     if variant == "pretrained":
