@@ -14,6 +14,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import NullFormatter
 
+from dsh_jax import whole
+
 MOST_MARKERS = 40  # a longer line is drawn without markers
 SHARE = (-0.02, 1.02)  # limits of an axis from 0 to 1, with room for the markers
 PRECISION_RECALL = {"xlabel": "recall", "xlim": SHARE, "ylabel": "precision", "ylim": SHARE}
@@ -143,5 +145,5 @@ def save_matrix(
 
 def _save(figure: Figure, path: epath.PathLike) -> None:
     """Write a figure as PNG."""
-    with epath.Path(path).open("wb") as file:
+    with whole.opened(path) as file:
         figure.savefig(file, format="png", dpi=200)

@@ -26,12 +26,11 @@ from absl import app, flags
 from etils import epath
 from PIL import Image
 
-from dsh_jax import retrieval
+from dsh_jax import retrieval, whole
 from dsh_jax.collection import changed_files, image_codes
 from dsh_jax.index import faiss_file, faiss_index, milvus_index
 from dsh_jax.page import hits
 from dsh_jax.runs import exported
-from dsh_jax.training.run_folder import write_whole
 from experiments import compiled, console
 
 _INDEX = flags.DEFINE_string("index", None, "File of codes, of experiments.encode.")
@@ -113,7 +112,7 @@ def write_json(path: str, index: image_codes.ImageCodes, found: list[hits.Neighb
     out = epath.Path(path).expanduser()
     out.parent.mkdir(parents=True, exist_ok=True)
     # In ASCII: names that are no UTF-8 come back from it as they were.
-    write_whole(out, json.dumps(record, indent=2) + "\n")
+    whole.write_text(out, json.dumps(record, indent=2) + "\n")
 
 
 def main(argv):

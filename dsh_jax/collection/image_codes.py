@@ -11,6 +11,7 @@ from typing import NamedTuple
 import numpy as np
 from etils import epath
 
+from dsh_jax import whole
 from dsh_jax.collection.file_state import DIGEST_BYTES, UNKNOWN, FileState
 
 ARRAYS = ("packed", "sizes", "text", "bits", "fingerprint")
@@ -166,12 +167,10 @@ def save(path: epath.PathLike, found: ImageCodes) -> None:
         "stats": found.stat_Nx2,
         "digests": found.digest_Nx16,
     }
-    unfinished = path.parent / f".{path.name}.unfinished"
-    with unfinished.open("wb") as file:
+    with whole.opened(path) as file:
         np.savez(file, **arrays)
         file.flush()
         os.fsync(file.fileno())
-    unfinished.replace(path)
 
 
 def load(path: epath.PathLike) -> ImageCodes:

@@ -10,6 +10,7 @@ import json
 import numpy as np
 from etils import epath
 
+from dsh_jax import whole
 from dsh_jax.data.source import Source
 
 PARTS = ("labelled", "unlabelled", "validation", "query", "unseen", "database")
@@ -99,17 +100,15 @@ def save(split: Split, path: epath.PathLike) -> None:
     """
     path = epath.Path(path)
     parts = {part: getattr(split, part) for part in PARTS}
-    unfinished = path.parent / f".{path.name}.unfinished"
-    with unfinished.open("wb") as file:
+    with whole.opened(path) as file:
         np.savez_compressed(file, **parts, data=split.data, notes=np.array(split.notes, np.str_))
-    unfinished.replace(path)  # there in whole or not at all
     summary = {
         "hash": split.hash,
         "data": split.data,
         **{part: len(rows) for part, rows in parts.items()},
         "notes": split.notes,
     }
-    path.with_suffix(".json").write_text(json.dumps(summary, indent=2) + "\n")
+    whole.write_text(path.with_suffix(".json"), json.dumps(summary, indent=2) + "\n")
 
 
 def load(path: epath.PathLike) -> Split:

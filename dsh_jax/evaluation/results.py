@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from etils import epath
 
-from dsh_jax import metrics, retrieval
+from dsh_jax import metrics, retrieval, whole
 from dsh_jax.metrics import graded, precision_recall_by_radius, recall_within_radius, statistics
 
 PRECISION_AT = (100, 200, 400, 500, 600, 800, 1000)  # the paper's Table 2, and its @500
@@ -188,7 +188,7 @@ def save_codes(
             f"{part}_label": label[part],
             f"{part}_row": rows[part],
         }
-    with (folder / "eval" / f"{step}.npz").open("wb") as file:
+    with whole.opened(folder / "eval" / f"{step}.npz") as file:
         np.savez_compressed(file, **arrays)
 
 

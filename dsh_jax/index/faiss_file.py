@@ -9,6 +9,7 @@ import numpy as np
 from absl import logging
 from etils import epath
 
+from dsh_jax import whole
 from dsh_jax.codes import check_codes
 from dsh_jax.index import faiss_index
 
@@ -28,12 +29,10 @@ def write(path: epath.PathLike, index: Any) -> None:
     data = faiss_index.library().serialize_index_binary(index)
     path = epath.Path(path).expanduser()
     path.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = path.parent / f".{path.name}.unfinished"
-    with unfinished.open("wb") as file:
+    with whole.opened(path) as file:
         file.write(data)
         file.flush()
         os.fsync(file.fileno())
-    unfinished.replace(path)
 
 
 def read(path: epath.PathLike, packed_NxW: np.ndarray) -> Any:

@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 from etils import epath
 
+from dsh_jax import whole
 from dsh_jax.collection.file_names import printable
 from dsh_jax.collection.image_codes import ImageCodes
-from dsh_jax.training.run_folder import write_whole
 
 
 def write(path: epath.PathLike, codes: ImageCodes) -> None:
@@ -26,8 +26,8 @@ def write(path: epath.PathLike, codes: ImageCodes) -> None:
     if path.suffix != ".npy":
         raise ValueError(f"{path} does not end in .npy, and its names go into a .txt: rename it.")
     path.parent.mkdir(parents=True, exist_ok=True)
-    write_whole(path.with_suffix(".txt"), "".join(f"{printable(name)}\n" for name in codes.names))
-    unfinished = path.parent / f".{path.name}.unfinished"
-    with unfinished.open("wb") as file:
+    whole.write_text(
+        path.with_suffix(".txt"), "".join(f"{printable(name)}\n" for name in codes.names)
+    )
+    with whole.opened(path) as file:
         np.save(file, codes.packed_NxW)
-    unfinished.replace(path)

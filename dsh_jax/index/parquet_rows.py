@@ -11,6 +11,7 @@ import pyarrow as pa
 from etils import epath
 from pyarrow import parquet
 
+from dsh_jax import whole
 from dsh_jax.collection.file_names import printable
 from dsh_jax.collection.image_codes import ImageCodes
 
@@ -52,7 +53,5 @@ def write(path: epath.PathLike, codes: ImageCodes) -> None:
     """
     path = epath.Path(path).expanduser()
     path.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = path.parent / f".{path.name}.unfinished"
-    with unfinished.open("wb") as file:
+    with whole.opened(path) as file:
         parquet.write_table(table_of(codes), file, row_group_size=ROWS)
-    unfinished.replace(path)

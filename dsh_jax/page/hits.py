@@ -8,10 +8,10 @@ from typing import NamedTuple
 
 from etils import epath
 
+from dsh_jax import whole
 from dsh_jax.collection.file_names import printable
 from dsh_jax.page import thumbnail
 from dsh_jax.report.frame import CSS, PAGE
-from dsh_jax.training.run_folder import write_whole
 
 STYLE = """
 .queries .query,.neighbours li{width:8rem} .neighbours{display:flex;flex-wrap:wrap;gap:1rem .75rem}
@@ -89,7 +89,7 @@ def write_page(path: epath.PathLike, title: str, found: Sequence[Neighbours]) ->
     )
     path = epath.Path(path).expanduser()
     path.parent.mkdir(parents=True, exist_ok=True)
-    write_whole(path, PAGE.format(title=_text(title), css=CSS + STYLE, body=body))
+    whole.write_text(path, PAGE.format(title=_text(title), css=CSS + STYLE, body=body))
 
 
 def _tile(path: str, name: str, word: str, mark: str = "") -> str:

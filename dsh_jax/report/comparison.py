@@ -5,12 +5,12 @@ from collections.abc import Mapping, Sequence
 
 from etils import epath
 
+from dsh_jax import whole
 from dsh_jax.metrics.statistics import PairedComparison
 from dsh_jax.plots import PRECISION_AT, PRECISION_RECALL, Curve
 from dsh_jax.report import figures, images, tables
 from dsh_jax.report.frame import CSS, PAGE
 from dsh_jax.report.images import Gallery
-from dsh_jax.training.run_folder import write_whole
 
 SIZE = 4.6, 3.5
 SHOWN = 60  # letters of a setting's value
@@ -63,7 +63,7 @@ def write_comparison(
     page = PAGE.format(title=html.escape(title), css=CSS, body="\n".join(body))
     path = epath.Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    write_whole(path, page)
+    whole.write_text(path, page)
 
 
 def _section(name: str, *parts: str) -> str:

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from etils import epath
 
+from dsh_jax import whole
 from dsh_jax.evaluation.by_class import ClassScore
 from dsh_jax.evaluation.confusion import Confusion
 from dsh_jax.plots import PRECISION_AT, PRECISION_RECALL, Curve
@@ -16,7 +17,6 @@ from dsh_jax.report.code_statistics import Plane
 from dsh_jax.report.frame import CSS, PAGE
 from dsh_jax.report.images import Gallery, Rebuilt
 from dsh_jax.report.other_data import CrossDomain
-from dsh_jax.training.run_folder import write_whole
 
 
 def write_report(
@@ -85,7 +85,7 @@ def write_report(
     page = PAGE.format(title=html.escape(title), css=CSS, body="\n".join(body))
     path = epath.Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    write_whole(path, page)
+    whole.write_text(path, page)
 
 
 def _retrieval(metrics: Mapping[str, Mapping[str, float]]) -> list[str]:

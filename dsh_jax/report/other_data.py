@@ -11,9 +11,9 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from etils import epath
 
+from dsh_jax import whole
 from dsh_jax.report import tables
 from dsh_jax.report.images import NOTE, Gallery, gallery
-from dsh_jax.training.run_folder import write_whole
 
 SHOWN = ("map", "map_low", "map_high", "map_optimistic", "map_pessimistic", "chance",
          "precision_at_100")  # fmt: skip
@@ -57,7 +57,7 @@ def save(folder: epath.Path, found: CrossDomain) -> epath.Path:
         for name in ARRAYS
         if (value := getattr(shown, name)) is not None
     }
-    with path.with_suffix(".npz").open("wb") as file:
+    with whole.opened(path.with_suffix(".npz")) as file:
         np.savez_compressed(file, **arrays)
     labels = {
         title: {"query": shown.query_label, "neighbour": shown.neighbour_label}
@@ -65,7 +65,7 @@ def save(folder: epath.Path, found: CrossDomain) -> epath.Path:
     }
     # Last: an .npz without it is not read.
     written = vars(found) | {"galleries": labels}
-    write_whole(path, json.dumps(written, indent=2, ensure_ascii=False) + "\n")
+    whole.write_text(path, json.dumps(written, indent=2, ensure_ascii=False) + "\n")
     return path
 
 

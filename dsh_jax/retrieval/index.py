@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
@@ -10,7 +11,7 @@ import jax
 import numpy as np
 from etils import epath
 
-from dsh_jax import parallel
+from dsh_jax import parallel, whole
 from dsh_jax.codes import check_codes
 from dsh_jax.retrieval import counting, direct_search, few_queries, nearest
 from dsh_jax.retrieval.blocks import label_words
@@ -272,7 +273,7 @@ class Index:
         """Write codes and labels as arrays that `load` maps into memory.
 
         Args:
-          folder: is made; files of an index in it are replaced.
+          folder: is made; an index in it is replaced, also one that this index was loaded from.
         """
         if self.is_shared and self.labels is not None:
             raise ValueError(
@@ -285,10 +286,10 @@ class Index:
         if self.labels is not None:
             about["classes"] = self.labels.classes
             arrays["labels"] = self.labels.form
-        for name, array in arrays.items():
-            with (folder / f"{name}.npy").open("wb") as file:
-                np.save(file, array)
-        (folder / ABOUT).write_text(json.dumps(about))
+        with contextlib.ExitStack() as files:  # all take their names together
+            for name, array in arrays.items():
+                np.save(files.enter_context(whole.opened(folder / f"{name}.npy")), array)
+        whole.write_text(folder / ABOUT, json.dumps(about))
 
     @classmethod
     def load(

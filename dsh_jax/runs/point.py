@@ -10,9 +10,10 @@ from absl import logging
 from etils import epath
 from ml_collections import ConfigDict
 
+from dsh_jax import whole
 from dsh_jax.training import build
 from dsh_jax.training.journal import Journal
-from dsh_jax.training.run_folder import flatten, write_whole
+from dsh_jax.training.run_folder import flatten
 from dsh_jax.training.stages import SCALARS
 from dsh_jax.training.step import TrainState
 
@@ -49,7 +50,7 @@ class Point:
         except FloatingPointError as error:
             self.failed = True
             logging.warning("%s: %s", self.folder, error)
-            write_whole(self.folder / NOT_FINITE, f"{error}\n")
+            whole.write_text(self.folder / NOT_FINITE, f"{error}\n")
 
     def record(self, stage: str, step: int, speed: Mapping[str, float]) -> None:
         """Write the means since the last time."""

@@ -14,6 +14,7 @@ import jax
 from etils import epath
 from ml_collections import ConfigDict
 
+from dsh_jax import whole
 from dsh_jax.training.lock import HELD, LOCK
 
 # Settings that say which sweep a run belongs to: not of the run itself.
@@ -74,22 +75,10 @@ def open_run(config: ConfigDict, workdir: epath.PathLike) -> epath.Path:
                 f"{folder} holds files but no config.json, so it is no run of ours: choose another "
                 "workdir."
             )
-    write_whole(folder / "environment.json", json.dumps(environment(), indent=2) + "\n")
+    whole.write_text(folder / "environment.json", json.dumps(environment(), indent=2) + "\n")
     # Last: a folder with a config.json is a run that can be resumed.
-    write_whole(path, json.dumps(config.to_dict(), indent=2) + "\n")
+    whole.write_text(path, json.dumps(config.to_dict(), indent=2) + "\n")
     return folder
-
-
-def write_whole(path: epath.Path, text: str) -> None:
-    """Write a text file so that it is there in whole or not at all, whenever the machine stops.
-
-    Args:
-      path: of the file.
-      text: its content.
-    """
-    unfinished = path.parent / f".{path.name}.unfinished"
-    unfinished.write_text(text, encoding="utf-8")
-    unfinished.replace(path)
 
 
 # Settings that earlier versions lack: what they did.

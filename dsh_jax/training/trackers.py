@@ -19,7 +19,8 @@ from typing import Any
 import numpy as np
 from etils import epath
 
-from dsh_jax.training.run_folder import flatten, write_whole
+from dsh_jax import whole
+from dsh_jax.training.run_folder import flatten
 
 VARIABLE = "DSH_JAX_TRACKERS"  # names, with commas between them
 ID = "tracker_id.txt"  # in a run's folder
@@ -159,7 +160,7 @@ def opened(folder: epath.Path) -> list[Wandb | MLflow]:
             f"{VARIABLE} names {', '.join(sorted(unknown))}; known: {', '.join(TRACKERS)}"
         )
     if not (folder / ID).exists():
-        write_whole(folder / ID, uuid.uuid4().hex[:16])
+        whole.write_text(folder / ID, uuid.uuid4().hex[:16])
     run = (folder / ID).read_text()
     settings = flatten(json.loads((folder / "config.json").read_text()))
     writers = []

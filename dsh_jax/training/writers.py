@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 from etils import epath
 
+from dsh_jax import whole
 from dsh_jax.training import trackers
 from dsh_jax.training.records import read_metrics
-from dsh_jax.training.run_folder import write_whole
 
 if TYPE_CHECKING:
     from clu import periodic_actions
@@ -77,7 +77,7 @@ class JsonLines:
     def __init__(self, path: epath.PathLike, keep: Callable[[dict[str, float]], bool]):
         self._path = epath.Path(path)
         kept = [record for record in read_metrics(self._path) if keep(record)]
-        write_whole(self._path, "".join(json.dumps(record) + "\n" for record in kept))
+        whole.write_text(self._path, "".join(json.dumps(record) + "\n" for record in kept))
 
     def write_scalars(self, step: int, scalars: Mapping[str, Any]) -> None:
         """Append one line."""

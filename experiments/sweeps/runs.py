@@ -10,6 +10,7 @@ from typing import Any, Protocol
 from etils import epath
 from ml_collections import ConfigDict
 
+from dsh_jax import whole
 from dsh_jax.sweeps import sweep
 from dsh_jax.sweeps.run_table import MAP
 from dsh_jax.training import records, run_folder
@@ -127,7 +128,7 @@ def write_points(workdir: epath.Path, runs: Iterable[Run]) -> None:
     """
     (workdir / "logs").mkdir(parents=True, exist_ok=True)
     points = read_points(workdir) | {one.name: dict(one.point) for one in runs}
-    run_folder.write_whole(workdir / "sweep.json", json.dumps(points, indent=2) + "\n")
+    whole.write_text(workdir / "sweep.json", json.dumps(points, indent=2) + "\n")
 
 
 def read_points(workdir: epath.Path) -> dict[str, dict[str, Any]]:
@@ -164,7 +165,7 @@ def end_of(one: Run, code: int | str) -> str:
     """
     end = {0: "", REQUEUE: STOPPED}.get(code, f"exit code {code}")
     end = code if isinstance(code, str) else end
-    run_folder.write_whole(one.end, end + "\n")
+    whole.write_text(one.end, end + "\n")
     return end
 
 

@@ -13,7 +13,7 @@ from typing import Any
 from absl import logging
 from etils import epath
 
-from dsh_jax.training import run_folder
+from dsh_jax import whole
 from experiments.console import REQUEUE
 from experiments.sweeps.runs import Run, end_of, start_of
 
@@ -133,7 +133,7 @@ class Slurm:
             self.running |= {one.name: (one, job) for one, job in zip(array, jobs, strict=True)}
             if self._cluster == "slurm":  # after each: what is queued is not queued again
                 ids |= {one.name: job.job_id for one, job in zip(array, jobs, strict=True)}
-                run_folder.write_whole(self._ids, json.dumps(ids, indent=2) + "\n")
+                whole.write_text(self._ids, json.dumps(ids, indent=2) + "\n")
 
     def _queued(self, runs: Sequence[Run], ids: Mapping[str, str]) -> dict[str, tuple[Run, Any]]:
         """Return the runs whose jobs Slurm still has to do, with these jobs."""

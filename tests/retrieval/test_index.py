@@ -146,6 +146,34 @@ def test_a_saved_index_is_mapped_and_answers_the_same(tmp_path, labels):
         jax.tree.map(np.testing.assert_array_equal, *answers)
 
 
+def test_a_loaded_index_is_saved_where_it_was_loaded_from(tmp_path):
+    rng = np.random.default_rng(0)
+    database, label = random_codes(rng, 5000, 3), several(rng, 5000)
+    Index(database, 24, label).save(tmp_path)
+    loaded = Index.load(tmp_path)
+    loaded.save(tmp_path)
+    for kept in (loaded, Index.load(tmp_path)):
+        np.testing.assert_array_equal(kept.packed_RxW, database)
+        np.testing.assert_array_equal(kept.labels.form, Index(database, 24, label).labels.form)
+
+
+def test_a_save_that_is_stopped_leaves_the_index_before_it(tmp_path, monkeypatch):
+    rng = np.random.default_rng(0)
+    before, label = random_codes(rng, 50, 3), single(rng, 50)
+    Index(before, 24, label).save(tmp_path)
+    write = np.save
+
+    def stopped(file, array):
+        if array.ndim == 1:  # the labels, which are written after the codes
+            raise KeyboardInterrupt
+        write(file, array)
+
+    monkeypatch.setattr(np, "save", stopped)
+    with pytest.raises(KeyboardInterrupt):
+        Index(random_codes(rng, 50, 3), 24, single(rng, 50)).save(tmp_path)
+    np.testing.assert_array_equal(Index.load(tmp_path).packed_RxW, before)
+
+
 def test_a_database_is_arranged_once_unless_it_is_too_large_to_keep(monkeypatch):
     rng = np.random.default_rng(0)
     query, database, label = random_codes(rng, 4, 3), random_codes(rng, 50, 3), single(rng, 50)
