@@ -82,8 +82,8 @@ def test_scores_and_features_are_those_of_a_plain_forward_pass(variant, sides):
         name_of,
         ignored=lambda name: name.endswith("num_batches_tracked"),
     )
-    np.testing.assert_allclose(whole.apply(variables, image), score, rtol=0, atol=1e-4)
-    actual = EfficientNetLite(variant).apply(backbones.load(variant), image)
+    np.testing.assert_allclose(jax.jit(whole.apply)(variables, image), score, rtol=0, atol=1e-4)
+    actual = jax.jit(EfficientNetLite(variant).apply)(backbones.load(variant), image)
     assert actual.shape == (2, FEATURES)
     np.testing.assert_allclose(actual, feature, rtol=0, atol=1e-4)
     assert np.ptp(score, axis=1).min() > 1  # it says something

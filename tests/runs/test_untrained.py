@@ -2,6 +2,7 @@
 
 import importlib.util
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -81,8 +82,8 @@ def test_bits_are_itqs_of_the_features(photographs):
     names = sorted(path.name for path in photographs.glob("*-*.png"))
     encoder = untrained.fit_encoder(photographs, names, network=NAME, bits=8, side=48)
     pixels = np.stack([encoder.prepare(str(photographs / name)) for name in names])
-    variables = backbones.load(NAME)
-    feature = backbones.BACKBONES[NAME].build().apply(variables, jnp.asarray(pixels) / 255.0)
+    network = jax.jit(backbones.BACKBONES[NAME].build().apply)
+    feature = network(backbones.load(NAME), jnp.asarray(pixels) / 255.0)
     mean, weight = encoder.variables["itq"]["mean"], encoder.variables["itq"]["weight"]
     wanted = codes.pack_bits(np.asarray((feature - mean[None]) @ weight) > 0)
     np.testing.assert_array_equal(encoder.encode_pixels(pixels), wanted)
