@@ -69,7 +69,7 @@ def points_of(config: ConfigDict, row: Sequence, protocol: str) -> list[dict]:
     if name == config.cut_row:
         lengths = (config.cut_bits,)
     elif protocol == config.own_protocol and config.own_bits:
-        lengths = config.own_bits
+        lengths = tuple(bits for bits in config.own_bits if bits in config.bits)
     return [
         {**settings, "model.bits": bits, "seed": seed}
         for bits in lengths

@@ -72,6 +72,21 @@ def test_points_of_a_row_are_its_lengths_and_seeds():
     assert tables.points_of(config, vggf, "random")[0]["shallow.features_path"] == "weights.mat"
 
 
+def test_fewer_lengths_are_fewer_under_the_own_protocol_too(tmp_path):
+    config, cells = config_of(), epath.Path(tmp_path) / "cells"
+    (itq,) = config.rows = config.rows[-1:]
+    config.own_bits, config.bits, config.seeds = (12, 48), (12,), 1
+    for protocol in ("official", "random"):
+        (point,) = tables.points_of(config, itq, protocol)
+        write_run(config, cells, point, 0.5)
+    assert tables.run(config, epath.Path(tmp_path), collect=True) == 0
+    config.own_bits = (48,)
+    assert not tables.points_of(config, itq, "official")
+    assert tables.run(config, epath.Path(tmp_path), collect=True) == 0
+    page = (tmp_path / "official" / "tables.md").read_text()
+    assert "| ITQ | official | pixels | 0 | none (.404) |" in page
+
+
 def test_rows_of_an_encoders_features_need_its_file(tmp_path):
     config, cells = config_of(), epath.Path(tmp_path) / "cells"
     config.rows, config.bits = (), (12,)
