@@ -20,20 +20,30 @@ def opened(path: epath.PathLike) -> Iterator[IO[bytes]]:
 
     Yields:
       A file to write bytes to.
+
+    Raises:
+      OSError: where it cannot be written; nothing of it is left then.
     """
     path = epath.Path(path)
     unfinished = path.parent / f".{path.name}.unfinished"
-    with unfinished.open("wb") as file:
-        yield file
-    unfinished.replace(path)
+    try:
+        with unfinished.open("wb") as file:
+            yield file
+        unfinished.replace(path)
+    except BaseException:  # a full disk, Ctrl-C
+        unfinished.unlink(missing_ok=True)
+        raise
 
 
 def write_text(path: epath.PathLike, text: str) -> None:
-    """Write a text file.
+    """Write a text file in UTF-8, see `opened`.
 
     Args:
       path: of the file.
       text: its content.
+
+    Raises:
+      OSError: where it cannot be written.
     """
     with opened(path) as file:
         file.write(text.encode())

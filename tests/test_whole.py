@@ -17,13 +17,18 @@ def test_what_is_stopped_leaves_the_file_before_it(tmp_path):
     whole.write_text(path, "Köln")
     with pytest.raises(KeyboardInterrupt):
         write_and_stop(path)
+    assert [path] == list(tmp_path.iterdir())
     assert path.read_text(encoding="utf-8") == "Köln"
     with whole.opened(path) as file:
         file.write(b"new")
         file.flush()
         assert path.read_text(encoding="utf-8") == "Köln"
     assert path.read_bytes() == b"new"
-    assert [path] == list(tmp_path.iterdir())
+
+
+def test_a_folder_that_is_not_there_is_named(tmp_path):
+    with pytest.raises(FileNotFoundError, match="missing"):
+        whole.write_text(tmp_path / "missing" / "a.txt", "")
 
 
 def test_who_has_mapped_the_file_before_keeps_it(tmp_path):
