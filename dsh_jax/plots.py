@@ -74,7 +74,13 @@ def style(scheme: str) -> dict[str, Any]:
     """
     ink, *lines = COLOURS[scheme]
     dashes = ["-", "--", "-.", ":", (0, (4, 1, 1, 1, 1, 1))]
-    cycle = cycler(color=lines, linestyle=dashes, marker=list("os^Dv"))
+    # When the colours begin again, each has another dash and another marker.
+    kinds = [(i, (i + turn) % len(lines)) for turn in range(len(lines)) for i in range(len(lines))]
+    cycle = cycler(
+        color=[lines[i] for i, _ in kinds],
+        linestyle=[dashes[j] for _, j in kinds],
+        marker=["os^Dv"[j] for _, j in kinds],
+    )
     inked = "text.color axes.labelcolor axes.edgecolor xtick.color ytick.color grid.color"
     look = dict.fromkeys(inked.split(), ink)
     look |= {"axes.prop_cycle": cycle, "lines.markersize": 4, "lines.linewidth": 1.4}

@@ -172,11 +172,11 @@ def write(
     page += [f"- {note}" for note in comparison.notes(rows, config.dataset, paper_2)]
     (folder / "tables.md").write_text("\n".join(page) + "\n")
     heading = f"{config.dataset}, {title.replace('_', ' ')}"
-    if curves := comparison.figure_4(rows, config.bits):
-        plots.save_lines(folder / "figure_4.png", heading, curves, xlabel="bits", ylabel="mAP")
-    if curves := comparison.figure_5(rows, longest):
+    if of_map := comparison.figure_4(rows, config.bits):
+        plots.save_lines(folder / "figure_4.png", heading, of_map, xlabel="bits", ylabel="mAP")
+    if at_k := comparison.figure_5(rows, longest):
         plots.save_lines(
-            folder / "figure_5.png", heading, curves, xlabel="k", ylabel="precision at k"
+            folder / "figure_5.png", heading, at_k, xlabel="k", ylabel="precision at k"
         )
     if curves:
         plots.save_lines(

@@ -7,6 +7,8 @@ from etils import epath
 from places import PREPARED
 
 from configs.tables import cifar10, mnist
+from dsh_jax import plots
+from dsh_jax.sweeps import comparison
 from dsh_jax.training import run_folder, writers
 from experiments import tables
 from experiments.sweeps import runs
@@ -137,6 +139,24 @@ def test_every_row_of_every_table_is_a_config():
                 changed.update_from_flattened_dict(point)
     with pytest.raises(ValueError, match="unknown variant 'all'; known: full, paper"):
         mnist.get_config("all")
+
+
+def test_each_figure_has_its_own_curves(tmp_path, monkeypatch):
+    drawn = {}
+
+    def save_lines(path, title, curves, **axes):
+        drawn[path.name] = [curve.y.tolist() for curve in curves]
+
+    monkeypatch.setattr(tables.plots, "save_lines", save_lines)
+    config = config_of()
+    measured = {"eval/map": 0.5, "eval/chance": 0.1, "eval/precision_at_100": 0.25}
+    found = {bits: [measured] for bits in config.bits}
+    row = comparison.Row("ITQ", "random", "pixels", 0, found, "")
+    curve = plots.Curve("ITQ", np.array([0.0, 1.0]), np.array([0.75, 0.1]))
+    tables.write(config, epath.Path(tmp_path), "random", [row], [curve])
+    assert drawn["figure_4.png"][0] == [0.5, 0.5]
+    assert drawn["figure_5.png"][0][0] == 0.25
+    assert drawn["precision_recall.png"] == [[0.75, 0.1]]
 
 
 def test_precision_recall_is_of_the_codes_that_the_run_wrote(tmp_path):
